@@ -1,0 +1,41 @@
+"""How many answers run at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from threading import Lock
+
+from backend.chat.errors import Unavailable
+from backend.chat.events import Closing, Header
+
+
+class Caps:
+    """An admission: so many running answers for the process, so many for one caller.
+
+    The lock guards the counter.
+    """
+
+    def __init__(self, max_streams: int, max_streams_per_caller: int) -> None:
+        self._max_streams = max_streams
+        self._max_per_caller = max_streams_per_caller
+        self._running: Counter[str] = Counter()
+        self._lock = Lock()
+
+    def admit(self, header: Header) -> None:
+        who = header.owner or header.address
+        with self._lock:
+            if self._running.total() >= self._max_streams:
+                raise Unavailable("The server is giving as many answers as it can; try again in a moment")
+            if self._running[who] >= self._max_per_caller:
+                raise Unavailable(
+                    f"You have {self._max_per_caller} answers running, the most one caller may have; "
+                    "wait for one to end or stop one"
+                )
+            self._running[who] += 1
+
+    def settle(self, header: Header, closing: Closing | None) -> None:  # noqa: ARG002
+        who = header.owner or header.address
+        with self._lock:
+            self._running[who] -= 1
+            if not self._running[who]:
+                del self._running[who]

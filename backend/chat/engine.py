@@ -1,0 +1,291 @@
+"""Open an answer, follow it, stop it: what every door does."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from secrets import token_urlsafe
+from threading import Lock
+
+from backend.chat.errors import Internal, ParleyError, Unavailable
+from backend.chat.events import Batch, Closing, Failed, Header
+from backend.chat.log import Log
+from backend.chat.ports import Admission, Model, Models, Runtime, SessionStore, StreamStore
+from backend.chat.requests import Caller, ChatRequest
+from backend.chat.sessions import Message, Session, title_from
+from backend.chat.writer import INTERRUPTED, Task, Writer
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_S = 1.0
+STOP_PATIENCE_S = 1.0
+DRAIN_POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`detach_grace_s` None lets an answer that nobody follows run to its end."""
+
+    max_answer_tokens: int = 4096
+    max_answer_chars: int = 1_000_000
+    detach_grace_s: float | None = None
+
+
+@dataclass(slots=True)
+class Live:
+    """An answer this process is writing, who follows it, and since when nobody does."""
+
+    writer: Writer
+    followers: int = 0
+    alone_since_s: float = 0.0
+
+
+class Engine:
+    """A question goes in, a log comes out.
+
+    The lock guards `_live` and the follower counts in it.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        sessions: SessionStore,
+        streams: StreamStore,
+        runtime: Runtime,
+        limits: Limits,
+        admissions: Sequence[Admission],
+    ) -> None:
+        self.draining = False
+        self._models = models
+        self._sessions = sessions
+        self._streams = streams
+        self._runtime = runtime
+        self._limits = limits
+        self._admissions = admissions
+        self._live: dict[str, Live] = {}
+        self._unsaved: list[tuple[Header, Message]] = []
+        self._lock = Lock()
+
+    @property
+    def live_count(self) -> int:
+        return len(self._live)
+
+    def open(self, caller: Caller, request: ChatRequest) -> Log:
+        """Begin to answer, or join the answer this idempotency key began.
+
+        Raises what refuses it: IdempotencyMismatch, ModelNotFound, SessionBusy, Unavailable, or an
+        admission's own refusal; then nothing is left of it.
+        """
+        idempotency = request.idempotency(caller)
+        if idempotency and (known := self._streams.by_key(idempotency)):
+            return known
+        if self.draining:
+            raise Unavailable("This server is about to stop; ask again and another will answer")
+        session = self._session(caller, request)
+        model = self._models.find(request.model or (session.model if session else None))
+        header = Header(
+            stream_id=new_id(),
+            owner=caller.owner,
+            session_id=session.session_id if session else None,
+            message_id=new_id(),
+            model=model.name,
+            created_at=self._runtime.now(),
+            address=caller.address,
+            idempotency=idempotency,
+        )
+        log = self._streams.create(header)
+        if log.header is not header:
+            return log
+        try:
+            task = self._admitted(header, session, model, request)
+        except Exception as exc:
+            self._withdraw(log, exc)
+            raise
+        writer = Writer(log, task, self._streams, self._runtime, self._ended)
+        with self._lock:
+            self._live[header.stream_id] = Live(writer, alone_since_s=self._runtime.monotonic())
+        self._runtime.spawn(writer.run)
+        return log
+
+    def find(self, caller: Caller, stream_id: str) -> Log:
+        """Raises NotFound and StreamExpired."""
+        return self._streams.get(caller.owner, stream_id)
+
+    def running(self, caller: Caller, session_id: str) -> Log | None:
+        return self._streams.running(caller.owner, session_id)
+
+    def follow(self, log: Log, after: int = 0) -> Iterator[Batch | None]:
+        """Batches from offset `after` on, the last one with the closing; None after each second of
+        silence, for the door to see whether its client is still there."""
+        live = self._live.get(log.header.stream_id)
+        if live is None:
+            yield from log.tail(after, HEARTBEAT_S)
+            return
+        with self._lock:
+            live.followers += 1
+        try:
+            yield from log.tail(after, HEARTBEAT_S)
+        finally:
+            with self._lock:
+                live.followers -= 1
+                live.alone_since_s = self._runtime.monotonic()
+
+    def stop(self, caller: Caller, stream_id: str, reason: str = "stopped") -> Log:
+        """Stop the answer and wait for its end; one that has ended stays as it is. Raises as `find`."""
+        log = self.find(caller, stream_id)
+        live = self._live.get(stream_id)
+        if live is not None:
+            live.writer.request_stop(reason)
+            if not log.wait_closed(STOP_PATIENCE_S):
+                live.writer.give_up()
+        return log
+
+    def forget(self, caller: Caller, session_id: str) -> bool:
+        """Delete a session, stopping what runs in it. False if there is none."""
+        deleted = self._sessions.delete(caller.owner, session_id)
+        if running := self.running(caller, session_id):
+            self.stop(caller, running.header.stream_id)
+        self._streams.forget(caller.owner, session_id)
+        return deleted
+
+    def recover(self) -> None:
+        """End what a writer that is gone left behind: as its saved message says, else as interrupted."""
+        for log in self._streams.abandoned():
+            header = log.header
+            saved = None
+            if header.session_id is not None:
+                saved = self._sessions.find_message(header.owner, header.session_id, header.message_id)
+            closing = saved.closing if saved else None
+            if closing is None:
+                closing = Failed.because(INTERRUPTED, tokens=log.count, at=self._runtime.now())
+                self._save(log, closing)
+            self._streams.close(log, closing)
+            logger.info("stream %s, left behind, is closed as %s", header.stream_id, closing.state)
+
+    def tend(self) -> None:
+        """What must be done every second or so: stop the abandoned, save what could not be saved, drop
+        the outdated."""
+        self._stop_detached()
+        unsaved, self._unsaved = self._unsaved, []
+        for header, answer in unsaved:
+            self._save_message(header, answer)
+        self._streams.sweep()
+        self._sessions.sweep()
+
+    def drain(self, patience_s: Callable[[], float]) -> None:
+        """Take no new questions and wait for the running answers; interrupt what is left when the
+        patience, which may run out meanwhile, is over."""
+        self.draining = True
+        started_s = self._runtime.monotonic()
+        while self._live and self._runtime.monotonic() - started_s < patience_s():
+            self._runtime.sleep(DRAIN_POLL_S)
+        left = list(self._live.values())
+        for live in left:
+            live.writer.request_stop(INTERRUPTED.type)
+        for live in left:
+            if not live.writer.log.wait_closed(STOP_PATIENCE_S):
+                live.writer.give_up()
+
+    def _session(self, caller: Caller, request: ChatRequest) -> Session | None:
+        """The session the answer goes into: the kept one, else a new one that is not kept yet."""
+        if not request.keep:
+            return None
+        if request.session_id:
+            kept = self._sessions.get(caller.owner, request.session_id)
+            if kept is not None:
+                return kept
+        now = self._runtime.now()
+        session_id = request.session_id or new_id()
+        return Session(caller.owner, session_id, None, request.model, request.system, now, now)
+
+    def _task(self, header: Header, session: Session | None, model: Model, request: ChatRequest) -> Task:
+        """Save the question and gather what the writer needs. The log exists, so no other question can
+        come between the history and this one."""
+        history: Sequence[Message] = ()
+        if session is not None:
+            if request.session_id:
+                history = self._sessions.messages(header.owner, session.session_id)
+            question = Message(new_id(), "user", request.message, "done", header.created_at)
+            self._sessions.ask(session, question, title_from(request.message))
+        kept_system = session.system if session else None
+        return Task(
+            model=model,
+            system=kept_system if request.system is None else request.system,
+            history=history,
+            question=request.message,
+            temperature=request.temperature,
+            max_tokens=request.max_tokens or self._limits.max_answer_tokens,
+            max_chars=self._limits.max_answer_chars,
+        )
+
+    def _admitted(self, header: Header, session: Session | None, model: Model, request: ChatRequest) -> Task:
+        """Pass every admission and save the question, or leave nothing behind."""
+        admitted: list[Admission] = []
+        try:
+            for admission in self._admissions:
+                admission.admit(header)
+                admitted.append(admission)
+            return self._task(header, session, model, request)
+        except Exception:
+            for admission in admitted:
+                admission.settle(header, None)
+            raise
+
+    def _withdraw(self, log: Log, exc: Exception) -> None:
+        """Undo `open`; whoever joined in between is told why."""
+        refusal = (
+            exc if isinstance(exc, ParleyError) else Internal("The answer could not be started; ask again")
+        )
+        log.close(Failed.because(refusal, tokens=0, at=self._runtime.now()))
+        self._streams.discard(log)
+
+    def _ended(self, log: Log, closing: Closing) -> None:
+        """An answer came to its end: settle, save, let go. Each step is tried whatever the others do."""
+        with self._lock:
+            self._live.pop(log.header.stream_id, None)
+        for admission in self._admissions:
+            try:
+                admission.settle(log.header, closing)
+            except Exception:
+                logger.exception("stream %s could not be settled", log.header.stream_id)
+        self._save(log, closing)
+
+    def _save(self, log: Log, closing: Closing) -> None:
+        header = log.header
+        if header.session_id is None:
+            return
+        answer = Message(
+            id=header.message_id,
+            role="assistant",
+            content=log.text,
+            status=closing.state,
+            created_at=closing.at,
+            model=header.model,
+            tokens=log.count,
+            stream_id=header.stream_id,
+            closing=closing,
+        )
+        self._save_message(header, answer)
+
+    def _save_message(self, header: Header, answer: Message) -> None:
+        """Keep an answer, now or, when the store cannot write, later."""
+        try:
+            self._sessions.answer(header.owner, header.session_id or "", answer)
+        except Unavailable:
+            logger.error("stream %s could not be saved; trying again", header.stream_id)
+            self._unsaved.append((header, answer))
+
+    def _stop_detached(self) -> None:
+        grace_s = self._limits.detach_grace_s
+        if grace_s is None:
+            return
+        now_s = self._runtime.monotonic()
+        for live in list(self._live.values()):
+            if not live.followers and now_s - live.alone_since_s >= grace_s:
+                live.writer.request_stop("detached")
+
+
+def new_id() -> str:
+    """128 random bits, safe in URLs and file names."""
+    return token_urlsafe(16)

@@ -1,0 +1,122 @@
+"""One answer as a log: appended to by one writer, followed by any number of readers from any offset."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from backend.chat.events import Batch, Closing, Delta, Entry, Header
+
+if TYPE_CHECKING:
+    from backend.chat.ports import Signal
+
+
+class LogClosed(Exception):
+    """The log has its closing; nothing can follow it."""
+
+
+class Log:
+    """Entries 1, 2, 3 … and then one closing; kept whole, so there is no half-gone case.
+
+    The lock guards the closing against appends: after it is set nothing is added. Readers take no
+    lock: entries only ever grow, and who sees the closing sees all of them.
+    """
+
+    __slots__ = ("_blanks", "_entries", "_lock", "_signal", "closing", "header")
+
+    def __init__(self, header: Header, signal: Signal) -> None:
+        self.header = header
+        self.closing: Closing | None = None
+        self._entries: list[Entry] = []
+        self._blanks: list[int] = []  # offsets of the entries without text
+        self._signal = signal
+        self._lock = Lock()
+
+    @property
+    def offset(self) -> int:
+        return len(self._entries)
+
+    @property
+    def count(self) -> int:
+        return len(self._entries) - len(self._blanks)
+
+    @property
+    def state(self) -> str:
+        return self.closing.state if self.closing else "running"
+
+    @property
+    def text(self) -> str:
+        """All text so far."""
+        return self.text_until(self.offset)
+
+    def text_until(self, offset: int) -> str:
+        """The text of the first `offset` entries."""
+        return "".join(map(text_of, self._entries[:offset]))
+
+    def append(self, entries: list[Entry]) -> None:
+        """Add what was generated. Raises LogClosed."""
+        with self._lock:
+            if self.closing is not None:
+                raise LogClosed(self.header.stream_id)
+            start = len(self._entries)
+            # Blanks first: a reader between the two lines counts too few pieces rather than too many.
+            for number, entry in enumerate(entries, start + 1):
+                if type(entry) is not str and not text_of(entry):
+                    self._blanks.append(number)
+            self._entries.extend(entries)
+        self._signal.notify()
+
+    def close(self, closing: Closing) -> bool:
+        """End it. False if it had ended before: the first closing stays."""
+        with self._lock:
+            if self.closing is not None:
+                return False
+            self.closing = closing
+        self._signal.notify()
+        return True
+
+    def read(self, after: int) -> Batch:
+        """Everything past offset `after`, at once."""
+        closing = self.closing  # before the entries: with a closing they are complete
+        return Batch(after, self.count_at(after), self._entries[after:], closing)
+
+    def wait(self, after: int, timeout_s: float) -> bool:
+        """Block until there is something past offset `after`, or the time is over."""
+        entries = self._entries
+        return self._signal.wait_for(lambda: len(entries) > after or self.closing is not None, timeout_s)
+
+    def wait_closed(self, timeout_s: float) -> bool:
+        return self._signal.wait_for(lambda: self.closing is not None, timeout_s)
+
+    def tail(self, after: int, heartbeat_s: float) -> Iterator[Batch | None]:
+        """Batches from offset `after` on, the last one with the closing; None after each `heartbeat_s`
+        of silence. A slow reader gets larger batches: it lags, and holds no queue."""
+        while True:
+            if not self.wait(after, heartbeat_s):
+                yield None
+                continue
+            batch = self.read(after)
+            yield batch
+            if batch.closing is not None:
+                return
+            after = batch.end
+
+    def count_at(self, offset: int) -> int:
+        """How many of the first `offset` entries have text."""
+        return offset - bisect_right(self._blanks, offset)
+
+    def offset_of(self, count: int) -> int:
+        """The offset of text piece number `count`, which must be stored; 0 for 0."""
+        offset = count
+        for blank in self._blanks:
+            if blank > offset:
+                break
+            offset += 1
+        return offset if count else 0
+
+
+def text_of(entry: Entry) -> str:
+    """An entry's text, empty when it has none."""
+    return entry.text if isinstance(entry, Delta) else entry

@@ -1,0 +1,194 @@
+"""What the core needs from outside, as small Protocols; the contracts stand here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, TypeVar
+
+from backend.chat.events import Closing, Entry, Header, Usage
+from backend.chat.log import Log
+from backend.chat.requests import Idempotency
+from backend.chat.sessions import Changes, Message, Session
+from backend.chat.stop import Stop
+
+T = TypeVar("T")
+
+
+class Signal(Protocol):
+    """Many wait, one wakes them all."""
+
+    def wait_for(self, ready: Callable[[], bool], timeout_s: float) -> bool:
+        """Block until `ready()` holds or the time is over; what `ready()` said last. No wake-up is
+        lost between the check and the wait."""
+
+    def notify(self) -> None:
+        """Have every waiter look again."""
+
+
+class Runtime(Protocol):
+    """Concurrency and time, as the core needs them."""
+
+    name: str
+
+    def spawn(self, work: Callable[[], None]) -> None:
+        """Run it beside us. It handles its own errors."""
+
+    def signal(self) -> Signal: ...
+
+    def offload(self, work: Callable[[], T]) -> T:
+        """Run what would block everyone (a database, a disk) in a real thread; what it gives, or
+        raises. It must not use our locks or signals."""
+
+    def sleep(self, seconds: float) -> None:
+        """Let the others run, for so long or for once."""
+
+    def monotonic(self) -> float:
+        """Seconds that never jump."""
+
+    def now(self) -> str:
+        """The wall clock, ISO 8601 UTC with microseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message for a model: `role` is `system`, `user` or `assistant`."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a provider is asked. `model` is the name the upstream knows."""
+
+    model: str
+    turns: Sequence[Turn]
+    max_tokens: int
+    temperature: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The last item of a provider's stream: the model came to an end of its own. `usage` is None when
+    the upstream did not say."""
+
+    finish_reason: str
+    usage: Usage | None = None
+
+
+Piece: TypeAlias = list[Entry] | Ended
+
+
+class Provider(Protocol):
+    """Who writes answers."""
+
+    def stream(self, prompt: Prompt, stop: Stop) -> Generator[Piece, None, None]:
+        """Yield what arrived as lists of entries, as soon as it arrives, then one `Ended`.
+
+        Never an empty list or empty text. Ending without `Ended` is a failure, and so is any
+        `Broken` it raises; foreign exceptions do not leave it. When `stop` is requested it ends within
+        250 ms, wherever it waits, its upstream connection closed. It is closed by its reader.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A name callers may ask for, and who answers to it."""
+
+    name: str
+    provider: Provider
+    upstream_name: str
+    context_tokens: int
+
+
+class Models(Protocol):
+    def find(self, name: str | None) -> Model:
+        """The named model, or the default for None. Raises ModelNotFound."""
+
+
+class StreamStore(Protocol):
+    """Where answers are while they run and until `STREAM_TTL` after. Raises Unavailable when it
+    cannot write.
+
+    One running answer a session, one answer an idempotency key, one closing a log: of many that try
+    at once, one wins.
+    """
+
+    def create(self, header: Header) -> Log:
+        """Begin a log, atomically claiming its session and its idempotency key.
+
+        A known key gives the log it belongs to instead (its header has another stream id). Raises
+        IdempotencyMismatch, or SessionBusy with the running stream's id.
+        """
+
+    def by_key(self, idempotency: Idempotency) -> Log | None:
+        """The log of a known key. Raises IdempotencyMismatch."""
+
+    def get(self, owner: str, stream_id: str) -> Log:
+        """Raises NotFound (unknown, or another owner's) and StreamExpired."""
+
+    def running(self, owner: str, session_id: str) -> Log | None:
+        """The answer a session is giving now."""
+
+    def append(self, log: Log, entries: list[Entry]) -> None:
+        """Add what was generated. Raises LogClosed."""
+
+    def close(self, log: Log, closing: Closing) -> None:
+        """Make the end durable, then let readers see it, and free the session. Closing a closed log
+        changes nothing."""
+
+    def discard(self, log: Log) -> None:
+        """Forget a log that never began, with its key and its claim on the session."""
+
+    def forget(self, owner: str, session_id: str) -> None:
+        """Forget the finished logs of a session, with their keys."""
+
+    def abandoned(self) -> list[Log]:
+        """Logs without a closing whose writer is gone."""
+
+    def sweep(self) -> None:
+        """Drop what has outlived its time."""
+
+
+class SessionStore(Protocol):
+    """Where conversations are kept. Raises Unavailable when it cannot write or is full."""
+
+    def create(self, session: Session) -> None:
+        """Keep a new, empty session; its id is new."""
+
+    def get(self, owner: str, session_id: str) -> Session | None: ...
+
+    def list(self, owner: str, limit: int, before: tuple[str, str] | None) -> Sequence[Session]:
+        """The owner's sessions, by (updated_at, session_id) falling, those below `before` only."""
+
+    def update(self, owner: str, session_id: str, changes: Changes) -> Session | None:
+        """The session as it is then, None if there is none."""
+
+    def delete(self, owner: str, session_id: str) -> bool:
+        """Forget it with its messages. False if there was none."""
+
+    def messages(self, owner: str, session_id: str) -> Sequence[Message]:
+        """Its messages, oldest first."""
+
+    def ask(self, session: Session, question: Message, title: str) -> None:
+        """Add a question, making the session as given if there is none; `title` names an untitled one."""
+
+    def answer(self, owner: str, session_id: str, answer: Message) -> None:
+        """Add an answer. A message id that is there already, or a session that is gone, changes
+        nothing."""
+
+    def find_message(self, owner: str, session_id: str, message_id: str) -> Message | None: ...
+
+    def sweep(self) -> None:
+        """Drop what has outlived its time."""
+
+
+class Admission(Protocol):
+    """What a question must pass before it is answered: caps now, budgets and credits later."""
+
+    def admit(self, header: Header) -> None:
+        """Let it in, or raise Refused and leave nothing behind."""
+
+    def settle(self, header: Header, closing: Closing | None) -> None:
+        """An admitted answer ended; None: it never began, because another admission refused."""

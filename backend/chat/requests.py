@@ -1,0 +1,54 @@
+"""What arrives: who asks, and what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """`owner` is empty for an anonymous caller; `address` is where the request came from."""
+
+    owner: str
+    address: str
+
+    @property
+    def anonymous(self) -> bool:
+        return not self.owner
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """A key is known within `scope` only; `fingerprint` is a digest of the body it came with."""
+
+    scope: str
+    key: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One question, checked. `session_id` None asks for a new session, or for none when `keep` is off.
+
+    `fingerprint` is a digest of the body as it was sent, for `idempotency_key`.
+    """
+
+    message: str
+    session_id: str | None = None
+    model: str | None = None
+    system: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    keep: bool = True
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+
+    def idempotency(self, caller: Caller) -> Idempotency | None:
+        """The key in its scope: an owner's keys are the owner's; an anonymous caller's hold for one
+        address and session."""
+        if self.idempotency_key is None:
+            return None
+        scope = f"owner {caller.owner}"
+        if caller.anonymous:
+            scope = f"address {caller.address} session {self.session_id or ''}"
+        return Idempotency(scope, self.idempotency_key, self.fingerprint)

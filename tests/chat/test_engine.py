@@ -1,0 +1,462 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from backend.chat.caps import Caps
+from backend.chat.engine import Engine, Limits
+from backend.chat.errors import (
+    IdempotencyMismatch,
+    ModelNotFound,
+    NotFound,
+    Refused,
+    SessionBusy,
+    Unavailable,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from backend.chat.events import Closing, Delta, Failed, Finished, Header, Usage
+from backend.chat.log import Log
+from backend.chat.ports import Admission, Ended
+from backend.chat.requests import Caller, ChatRequest
+from backend.chat.sessions import Message
+from backend.providers.catalog import Catalog
+from backend.stores.memory import MemorySessions, MemoryStreams
+from tests.fakes.provider import Scripted, saying, until_stopped
+from tests.fakes.runtime import ThreadRuntime
+
+ME = Caller("", "127.0.0.1")
+ALICE = Caller("alice", "127.0.0.1")
+BOB = Caller("bob", "127.0.0.1")
+HELLO = ChatRequest("hello", session_id="s")
+
+
+class World:
+    """An engine on threads with memory stores and one provider."""
+
+    def __init__(self, provider: Scripted, *admissions: Admission, limits: Limits | None = None) -> None:
+        self.runtime = ThreadRuntime()
+        self.sessions = MemorySessions(self.runtime, None, 10**7, 100)
+        self.streams = MemoryStreams(self.runtime, 3600, 10**7)
+        catalog = Catalog([provider.model()])
+        self.engine = Engine(
+            catalog, self.sessions, self.streams, self.runtime, limits or Limits(), admissions
+        )
+
+    def ended(self, log: Log) -> Closing:
+        assert log.wait_closed(10), "the answer did not end"
+        assert log.closing is not None
+        return log.closing
+
+    def answer(self, session_id: str = "s") -> Message:
+        return self.sessions.messages("", session_id)[-1]
+
+
+@pytest.fixture
+def world() -> Iterator[Callable[..., World]]:
+    made: list[World] = []
+
+    def make(provider: Scripted, *admissions: Admission, limits: Limits | None = None) -> World:
+        made.append(World(provider, *admissions, limits=limits))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.engine.drain(lambda: 0.0)
+        each.runtime.join()
+
+
+def test_an_answer_is_streamed_saved_and_closed(world: Callable[..., World]) -> None:
+    here = world(saying("one two three"))
+    log = here.engine.open(ME, HELLO)
+    batches = [batch for batch in here.engine.follow(log) if batch]
+    assert [entry for batch in batches for entry in batch.entries] == ["one", "two", "three"]
+    closing = here.ended(log)
+    assert isinstance(closing, Finished)
+    assert (closing.finish_reason, closing.tokens) == ("stop", 3)
+    question, answer = here.sessions.messages("", "s")
+    assert (question.role, question.content) == ("user", "hello")
+    assert (answer.content, answer.status, answer.tokens, answer.closing) == (
+        "onetwothree",
+        "done",
+        3,
+        closing,
+    )
+    session = here.sessions.get("", "s")
+    assert session
+    assert (session.title, session.message_count) == ("hello", 2)
+
+
+def test_the_answer_is_in_the_session_before_its_reader_sees_the_end(world: Callable[..., World]) -> None:
+    here = world(saying("done"))
+    log = here.engine.open(ME, HELLO)
+    for batch in here.engine.follow(log):
+        if batch and batch.closing:
+            assert here.answer().content == "done"
+            assert here.engine.open(ME, HELLO), "the session is free again"
+
+
+def test_the_usage_is_the_upstreams_and_else_an_estimate(world: Callable[..., World]) -> None:
+    said = Usage(7, 8, 15)
+    told = world(Scripted(["a"], Ended("stop", said)))
+    assert told.ended(told.engine.open(ME, HELLO)).usage == said
+    untold = world(Scripted(["a"], ["b"], Ended("stop")))
+    usage = untold.ended(untold.engine.open(ME, HELLO)).usage
+    assert usage.estimated
+    assert usage.completion_tokens == 2
+
+
+def test_the_model_is_shown_the_conversation(world: Callable[..., World]) -> None:
+    provider = saying("fine")
+    here = world(provider)
+    here.ended(here.engine.open(ME, replace(HELLO, system="be brief")))
+    here.ended(here.engine.open(ME, replace(HELLO, message="and you")))
+    turns = [(turn.role, turn.content) for turn in provider.prompts[1].turns]
+    assert turns == [("system", "be brief"), ("user", "hello"), ("assistant", "fine"), ("user", "and you")]
+
+
+def test_messages_that_did_not_fit_are_counted_in_the_closing(world: Callable[..., World]) -> None:
+    provider = saying("x" * 800)
+    here = world(provider)
+    here.engine._models = Catalog([provider.model(context_tokens=400)])  # type: ignore[assignment]
+    here.ended(here.engine.open(ME, replace(HELLO, message="y" * 800)))
+    closing = here.ended(here.engine.open(ME, HELLO))
+    assert isinstance(closing, Finished)
+    assert closing.history_dropped == 2
+
+
+def test_a_session_answers_one_question_at_a_time(world: Callable[..., World]) -> None:
+    here = world(Scripted(["a"], until_stopped))
+    log = here.engine.open(ME, HELLO)
+    with pytest.raises(SessionBusy) as refusal:
+        here.engine.open(ME, replace(HELLO, message="another"))
+    assert refusal.value.extras == {"stream_id": log.header.stream_id}
+    assert here.sessions.get("", "s").message_count == 1  # type: ignore[union-attr]
+    assert here.engine.open(ME, replace(HELLO, session_id="other"))
+    here.engine.stop(ME, log.header.stream_id)
+    assert here.engine.open(ME, HELLO)
+
+
+def test_of_many_questions_to_a_session_at_once_one_is_answered(world: Callable[..., World]) -> None:
+    provider = Scripted(["a"], until_stopped)
+    here = world(provider)
+    outcomes = at_once(30, lambda n: here.engine.open(ME, replace(HELLO, message=str(n))))
+    assert sum(isinstance(outcome, Log) for outcome in outcomes) == 1
+    assert sum(isinstance(outcome, SessionBusy) for outcome in outcomes) == 29
+
+
+def test_the_same_key_joins_one_answer_however_many_ask_at_once(world: Callable[..., World]) -> None:
+    provider = saying("once")
+    here = world(provider)
+    request = ChatRequest("hello", idempotency_key="k", fingerprint="f")
+    outcomes = at_once(30, lambda _: here.engine.open(ME, request))
+    assert len({outcome.header.stream_id for outcome in outcomes if isinstance(outcome, Log)}) == 1
+    here.ended(outcomes[0])  # type: ignore[arg-type]
+    assert here.engine.open(ME, request) is outcomes[0], "a finished answer is joined too"
+    assert len(provider.prompts) == 1
+
+
+def test_a_key_is_looked_at_before_the_session_is_found_busy(world: Callable[..., World]) -> None:
+    here = world(Scripted(["a"], until_stopped))
+    request = replace(HELLO, idempotency_key="k", fingerprint="f")
+    log = here.engine.open(ME, request)
+    assert here.engine.open(ME, request) is log
+    with pytest.raises(IdempotencyMismatch):
+        here.engine.open(ME, replace(request, fingerprint="other"))
+
+
+def test_a_failed_answer_is_joined_by_its_key(world: Callable[..., World]) -> None:
+    provider = Scripted(UpstreamError("no"))
+    here = world(provider)
+    request = replace(HELLO, idempotency_key="k", fingerprint="f")
+    log = here.engine.open(ME, request)
+    here.ended(log)
+    assert here.engine.open(ME, request) is log
+    assert len(provider.prompts) == 1
+
+
+def test_keys_of_different_callers_are_independent(world: Callable[..., World]) -> None:
+    provider = saying("yes")
+    here = world(provider)
+    request = ChatRequest("hello", idempotency_key="k", fingerprint="f")
+    callers = [ALICE, BOB, ME, Caller("", "10.0.0.9")]
+    assert len({here.engine.open(caller, request).header.stream_id for caller in callers}) == 4
+
+
+def test_a_refused_question_leaves_nothing_behind(world: Callable[..., World]) -> None:
+    doorman = Doorman()
+    here = world(saying("yes"), doorman)
+    request = replace(HELLO, idempotency_key="k", fingerprint="f")
+    doorman.refusal = Unavailable("full")
+    with pytest.raises(Unavailable):
+        here.engine.open(ME, request)
+    assert here.sessions.get("", "s") is None
+    doorman.refusal = None
+    log = here.engine.open(ME, replace(request, fingerprint="another body: the refusal did not take the key"))
+    assert isinstance(here.ended(log), Finished)
+
+
+def test_an_unknown_model_is_refused_before_the_session_is_claimed(world: Callable[..., World]) -> None:
+    here = world(saying("yes"))
+    with pytest.raises(ModelNotFound):
+        here.engine.open(ME, replace(HELLO, model="gone"))
+    assert here.engine.running(ME, "s") is None
+
+
+def test_every_admission_is_settled_once_when_a_later_one_refuses(world: Callable[..., World]) -> None:
+    first, second = Doorman(), Doorman()
+    second.refusal = Unavailable("no")
+    here = world(saying("yes"), first, second)
+    with pytest.raises(Unavailable):
+        here.engine.open(ME, HELLO)
+    assert (first.admitted, first.settled) == (1, [None])
+    assert (second.admitted, second.settled) == (0, [])
+    second.refusal = None
+    closing = here.ended(here.engine.open(ME, HELLO))
+    assert first.settled == [None, closing]
+
+
+def test_an_admission_that_cannot_settle_does_not_keep_the_answer_open(world: Callable[..., World]) -> None:
+    doorman = Doorman()
+    doorman.trouble = RuntimeError("the ledger is away")
+    here = world(saying("yes"), doorman)
+    assert isinstance(here.ended(here.engine.open(ME, HELLO)), Finished)
+    assert here.answer().status == "done"
+
+
+@pytest.mark.parametrize(
+    ("steps", "type_", "text"),
+    [
+        ([["half"], UpstreamError("The provider failed")], "upstream_error", "half"),
+        ([UpstreamTimeout("Too slow")], "upstream_timeout", ""),
+        ([["half"]], "upstream_error", "half"),
+        ([["half"], ValueError("a defect of ours")], "internal", "half"),
+        ([], "upstream_error", ""),
+    ],
+    ids=["error", "timeout", "no end", "defect", "nothing"],
+)
+def test_whatever_fails_the_answer_is_closed_and_its_text_kept(
+    world: Callable[..., World], steps: list[object], type_: str, text: str
+) -> None:
+    here = world(Scripted(*steps))  # type: ignore[arg-type]
+    closing = here.ended(here.engine.open(ME, HELLO))
+    assert isinstance(closing, Failed)
+    assert closing.type == type_
+    assert "defect" not in closing.error
+    assert (here.answer().content, here.answer().status) == (text, "failed")
+    assert here.engine.running(ME, "s") is None
+
+
+def test_a_stop_ends_the_provider_and_keeps_the_partial(world: Callable[..., World]) -> None:
+    provider = Scripted(["half an"], until_stopped, ["never"], Ended("stop"))
+    here = world(provider)
+    log = here.engine.open(ME, HELLO)
+    assert log.wait(0, 10)
+    closing = here.engine.stop(ME, log.header.stream_id).closing
+    assert isinstance(closing, Finished)
+    assert (closing.finish_reason, closing.state) == ("stopped", "stopped")
+    assert closing.upstream_closed_ms is not None
+    assert provider.closed.is_set()
+    assert (here.answer().content, here.answer().status) == ("half an", "stopped")
+    assert here.engine.stop(ME, log.header.stream_id).closing == closing, "a second stop changes nothing"
+
+
+def test_a_provider_that_breaks_because_it_was_stopped_is_stopped_not_failed(
+    world: Callable[..., World],
+) -> None:
+    class Breaking(Scripted):
+        def stream(self, prompt, stop):  # type: ignore[no-untyped-def]
+            yield ["a"]
+            until_stopped(stop)
+            raise UpstreamError("the socket was shut")
+
+    here = world(Breaking())
+    log = here.engine.open(ME, HELLO)
+    assert here.engine.stop(ME, log.header.stream_id).state == "stopped"
+
+
+def test_a_provider_that_does_not_let_go_does_not_hold_the_stop(world: Callable[..., World]) -> None:
+    release = threading.Event()
+
+    def deaf(_stop: object) -> None:
+        release.wait(10)
+
+    here = world(Scripted(["a"], deaf, ["late"], Ended("stop")))
+    log = here.engine.open(ME, HELLO)
+    assert log.wait(0, 10)
+    closing = here.engine.stop(ME, log.header.stream_id).closing
+    assert isinstance(closing, Finished)
+    assert (closing.finish_reason, closing.upstream_closed_ms) == ("stopped", None)
+    release.set()
+    here.runtime.join()
+    assert (log.text, here.answer().content) == ("a", "a"), "what came late is not added"
+
+
+def test_many_stops_at_once_give_one_closing(world: Callable[..., World]) -> None:
+    here = world(Scripted(["a"], until_stopped))
+    log = here.engine.open(ME, HELLO)
+    outcomes = at_once(20, lambda _: here.engine.stop(ME, log.header.stream_id).closing)
+    assert len({id(outcome) for outcome in outcomes}) == 1
+
+
+@pytest.mark.parametrize(
+    ("limit", "text", "reason"), [(2, "ab", "length"), (3, "abc", "stop"), (9, "abc", "stop")]
+)
+def test_an_answer_longer_than_asked_for_is_cut(
+    world: Callable[..., World], limit: int, text: str, reason: str
+) -> None:
+    provider = Scripted(["a"], ["b", "c"], Ended("stop"))
+    here = world(provider)
+    closing = here.ended(here.engine.open(ME, replace(HELLO, max_tokens=limit)))
+    assert isinstance(closing, Finished)
+    assert (here.answer().content, closing.finish_reason) == (text, reason)
+    assert provider.closed.is_set()
+
+
+def test_an_answer_of_too_many_characters_is_cut_between_pieces(world: Callable[..., World]) -> None:
+    here = world(Scripted(["abc", "def", "ghi"], Ended("stop")), limits=Limits(max_answer_chars=7))
+    closing = here.ended(here.engine.open(ME, HELLO))
+    assert isinstance(closing, Finished)
+    assert (here.answer().content, closing.finish_reason) == ("abcdef", "length")
+
+
+def test_deltas_without_text_are_kept_and_not_counted(world: Callable[..., World]) -> None:
+    call = Delta("", {"tool_calls": [{"index": 0}]})
+    here = world(Scripted([call], ["a", call], Ended("tool_calls")))
+    log = here.engine.open(ME, HELLO)
+    here.ended(log)
+    assert (log.read(0).entries, log.count) == ([call, "a", call], 1)
+
+
+def test_anothers_stream_is_not_found_by_any_verb(world: Callable[..., World]) -> None:
+    here = world(Scripted(["a"], until_stopped))
+    log = here.engine.open(ALICE, HELLO)
+    for stranger in (BOB, ME):
+        for verb in (here.engine.find, here.engine.stop):
+            with pytest.raises(NotFound):
+                verb(stranger, log.header.stream_id)
+    assert here.engine.open(BOB, HELLO), "the same session id is free for another owner"
+    assert log.state == "running"
+
+
+def test_deleting_a_session_stops_its_answer_and_forgets_its_streams(world: Callable[..., World]) -> None:
+    here = world(Scripted(["a"], until_stopped))
+    log = here.engine.open(ME, HELLO)
+    assert here.engine.forget(ME, "s")
+    assert log.state == "stopped"
+    assert here.sessions.get("", "s") is None
+    with pytest.raises(NotFound):
+        here.engine.find(ME, log.header.stream_id)
+    assert not here.engine.forget(ME, "s")
+
+
+def test_an_answer_outside_any_session_leaves_none(world: Callable[..., World]) -> None:
+    here = world(saying("yes"))
+    log = here.engine.open(ME, ChatRequest("hello", keep=False))
+    here.ended(log)
+    assert log.header.session_id is None
+    assert here.sessions.list("", 10, None) == []
+
+
+def test_caps_hold_for_the_process_and_for_a_caller(world: Callable[..., World]) -> None:
+    here = world(Scripted(["a"], until_stopped), Caps(max_streams=5, max_streams_per_caller=3))
+    mine = at_once(10, lambda _: here.engine.open(ALICE, ChatRequest("hello")))
+    assert sum(isinstance(outcome, Log) for outcome in mine) == 3
+    others = at_once(10, lambda _: here.engine.open(BOB, ChatRequest("hello")))
+    assert sum(isinstance(outcome, Log) for outcome in others) == 2
+    running = next(outcome for outcome in mine if isinstance(outcome, Log))
+    here.engine.stop(ALICE, running.header.stream_id)
+    assert here.engine.open(BOB, ChatRequest("hello")), "an ended answer makes room"
+
+
+def test_an_answer_nobody_follows_is_stopped_after_the_grace(world: Callable[..., World]) -> None:
+    here = world(Scripted(["a"], until_stopped), limits=Limits(detach_grace_s=0.0))
+    followed = here.engine.open(ME, ChatRequest("hello"))
+    following = here.engine.follow(followed)
+    assert next(following)
+    alone = here.engine.open(ME, ChatRequest("hello"))
+    here.engine.tend()
+    closing = here.ended(alone)
+    assert isinstance(closing, Finished)
+    assert (closing.finish_reason, closing.state) == ("detached", "stopped")
+    assert followed.state == "running"
+    following.close()  # type: ignore[attr-defined]
+    here.engine.tend()
+    assert here.ended(followed).state == "stopped"
+
+
+def test_draining_refuses_questions_joins_answers_and_interrupts_what_is_left(
+    world: Callable[..., World],
+) -> None:
+    here = world(Scripted(["half"], until_stopped))
+    request = replace(HELLO, idempotency_key="k", fingerprint="f")
+    log = here.engine.open(ME, request)
+    assert log.wait(0, 10)
+    here.engine.draining = True
+    with pytest.raises(Unavailable):
+        here.engine.open(ME, ChatRequest("hello"))
+    assert here.engine.open(ME, request) is log
+    here.engine.drain(lambda: 0.0)
+    closing = here.ended(log)
+    assert isinstance(closing, Failed)
+    assert closing.type == "interrupted"
+    assert (here.answer().content, here.answer().status) == ("half", "interrupted")
+
+
+def test_an_answer_the_store_refused_is_saved_when_it_writes_again(world: Callable[..., World]) -> None:
+    here = world(saying("kept"))
+    save = here.sessions.answer
+    here.sessions.answer = refuse  # type: ignore[method-assign]
+    assert here.ended(here.engine.open(ME, HELLO)).state == "done"
+    here.engine.tend()
+    assert here.answer().role == "user"
+    here.sessions.answer = save  # type: ignore[method-assign]
+    here.engine.tend()
+    assert here.answer().content == "kept"
+
+
+def refuse(*_: object) -> None:
+    raise Unavailable("the disk is full")
+
+
+class Doorman:
+    """An admission that refuses, or cannot settle, when told to."""
+
+    def __init__(self) -> None:
+        self.refusal: Refused | None = None
+        self.trouble: Exception | None = None
+        self.admitted = 0
+        self.settled: list[Closing | None] = []
+
+    def admit(self, header: Header) -> None:
+        if self.refusal:
+            raise self.refusal
+        self.admitted += 1
+
+    def settle(self, header: Header, closing: Closing | None) -> None:
+        self.settled.append(closing)
+        if self.trouble:
+            raise self.trouble
+
+
+def at_once(times: int, call: Callable[[int], object]) -> list[object]:
+    """What `call(n)` gives, or raises, on so many threads let go together."""
+    barrier = threading.Barrier(times)
+    outcomes: list[object] = []
+
+    def run(n: int) -> None:
+        barrier.wait()
+        try:
+            outcomes.append(call(n))
+        except Refused as refusal:
+            outcomes.append(refusal)
+
+    threads = [threading.Thread(target=run, args=(n,)) for n in range(times)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    return outcomes
