@@ -7,7 +7,6 @@ ParleyError
 │   ├── Forbidden            403
 │   ├── NotFound             404  no such thing, or somebody else's
 │   ├── ModelNotFound        404
-│   ├── MethodNotAllowed     405
 │   ├── SessionBusy          409  carries the running stream's id
 │   ├── StreamExpired        410
 │   ├── PayloadTooLarge      413
@@ -25,14 +24,14 @@ Beside it stands Misconfigured: the program cannot run as it is set up, and neve
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 
 class ParleyError(Exception):
     """One sentence a person can act on, a stable `type`, an HTTP `status`, and extra fields."""
 
-    type: ClassVar[str]
-    status: ClassVar[int]
+    type: str
+    status: int
 
     def __init__(self, message: str, **extras: Any) -> None:
         super().__init__(message)
@@ -62,10 +61,6 @@ class NotFound(Refused):
 
 class ModelNotFound(Refused):
     type, status = "model_not_found", 404
-
-
-class MethodNotAllowed(Refused):
-    type, status = "invalid_request", 405
 
 
 class SessionBusy(Refused):

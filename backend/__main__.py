@@ -1,0 +1,36 @@
+"""The command line: `python -m backend` serves, `python -m backend check [URL]` asks a running server."""
+
+from __future__ import annotations
+
+from backend import runtime
+
+runtime.patch()
+
+import argparse  # noqa: E402
+import os  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+from backend import check, config, serving  # noqa: E402
+from backend.chat.errors import Misconfigured  # noqa: E402
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m backend", description="Parley, a chat backend")
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("serve", help="serve (the default)")
+    asked = commands.add_parser("check", help="ask a running server one question over each door")
+    asked.add_argument("url", nargs="?", help="where it runs; default: this machine's HOST and PORT")
+    arguments = parser.parse_args()
+    try:
+        settings = config.load(os.environ, Path.cwd())
+        if arguments.command == "check":
+            return check.run(arguments.url or f"http://{settings.host}:{settings.port}")
+        return serving.run(settings)
+    except Misconfigured as exc:
+        print(f"parley: {exc}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""Every variable, read once: from the environment, else from `.env`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+from backend.chat.errors import Misconfigured
+from backend.models_file import ModelRow, ModelsFile, UpstreamRow, read_models_file
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+NOT_YET = {"AUTH": ("optional", "off"), "RUNTIME": ("eventlet",), "WORKERS": ("1",)}
+"""Variables with values that are planned but not there: better refused than silently ignored."""
+
+
+def whole(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 15:
+        raise ValueError("a whole number")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    if not (number := whole(text)):
+        raise ValueError("a whole number above 0")
+    return number
+
+
+def seconds(text: str) -> float:
+    number = float(text) if text.replace(".", "", 1).isdigit() else math.nan
+    if not math.isfinite(number):
+        raise ValueError("a number, 0 or more")
+    return number
+
+
+def some_seconds(text: str) -> float:
+    if not (number := seconds(text)):
+        raise ValueError("a number above 0")
+    return number
+
+
+def level(text: str) -> str:
+    if text.lower() not in LOG_LEVELS:
+        raise ValueError(f"one of {', '.join(LOG_LEVELS)}")
+    return text.lower()
+
+
+def store(text: str) -> str:
+    if text != "memory://" and not (text.startswith("sqlite:///") and len(text) > len("sqlite:///")):
+        raise ValueError("memory:// or sqlite:///<file>")
+    return text
+
+
+def names(text: str) -> frozenset[str]:
+    return frozenset(name.strip().lower() for name in text.split(",") if name.strip())
+
+
+def origins(text: str) -> frozenset[str]:
+    found = names(text)
+    for origin in found:
+        parts = urlsplit(origin)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query:
+            raise ValueError("a comma list of origins such as https://chat.example.org")
+    return found
+
+
+def variable(name: str, read: Callable[[str], Any], default: Any) -> Any:
+    """A field of Config that the variable `name` sets; `read` raises ValueError saying what it takes."""
+    return field(default=default, metadata={"name": name, "read": read})
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What a program is built from. Seconds end in `_s`; None means no limit."""
+
+    host: str = variable("HOST", str, "127.0.0.1")
+    port: int = variable("PORT", whole, 5000)
+    store_url: str = variable("STORE_URL", store, "sqlite:///var/chat.db")
+    allowed_hosts: frozenset[str] = variable("ALLOWED_HOSTS", names, frozenset())
+    cors_origins: frozenset[str] = variable("CORS_ORIGINS", origins, frozenset())
+    default_model: str | None = variable("DEFAULT_MODEL", str, None)
+    demo_tokens_per_second: float = variable("DEMO_TOKENS_PER_SECOND", seconds, 60.0)
+    upstream_connect_s: float = variable("UPSTREAM_CONNECT_S", some_seconds, 5.0)
+    upstream_first_byte_s: float = variable("UPSTREAM_FIRST_BYTE_S", some_seconds, 60.0)
+    upstream_between_s: float = variable("UPSTREAM_BETWEEN_S", some_seconds, 30.0)
+    upstream_total_s: float = variable("UPSTREAM_TOTAL_S", some_seconds, 600.0)
+    max_message_chars: int = variable("MAX_MESSAGE_CHARS", positive, 32_000)
+    max_answer_tokens: int = variable("MAX_ANSWER_TOKENS", positive, 4096)
+    max_answer_chars: int = variable("MAX_ANSWER_CHARS", positive, 1_000_000)
+    max_streams: int = variable("MAX_STREAMS", positive, 2000)
+    max_streams_per_caller: int = variable("MAX_STREAMS_PER_CALLER", positive, 20)
+    max_body_bytes: int = variable("MAX_BODY_BYTES", positive, 1_048_576)
+    partial_max_chars: int = variable("PARTIAL_MAX_CHARS", whole, 16_384)
+    memory_max_bytes: int = variable("MEMORY_MAX_BYTES", positive, 268_435_456)
+    memory_max_sessions: int = variable("MEMORY_MAX_SESSIONS", positive, 10_000)
+    detach_grace_s: float | None = variable("DETACH_GRACE", seconds, None)
+    stream_ttl_s: float = variable("STREAM_TTL", some_seconds, 3600.0)
+    session_ttl_s: float | None = variable("SESSION_TTL", some_seconds, None)
+    drain_s: float = variable("DRAIN_S", seconds, 30.0)
+    log_level: str = variable("LOG_LEVEL", level, "info")
+    upstreams: tuple[UpstreamRow, ...] = ()
+    context_tokens: Mapping[str, int] = field(default_factory=dict)
+
+
+def load(environ: Mapping[str, str], folder: Path) -> Config:
+    """The Config that `environ` and, for what it leaves out, `folder/.env` describe.
+
+    Raises Misconfigured with a sentence that says what to set. An empty variable is one not set.
+    """
+    written = {name: value for name, value in dotenv_values(folder / ".env").items() if value}
+    env = {**written, **{name: value for name, value in environ.items() if value}}
+    refuse_not_yet(env)
+    values = {}
+    for row in fields(Config):
+        text = env.get(row.metadata.get("name", ""))
+        if text is not None:
+            values[row.name] = _read(row.metadata["name"], row.metadata["read"], text)
+    models = _models_file(env, folder)
+    config = Config(
+        **values,
+        upstreams=(*known_upstreams(env), *models.upstreams),
+        context_tokens=models.context_tokens,
+    )
+    if config.host not in LOOPBACK and env.get("ALLOW_ANONYMOUS") != "1":
+        raise Misconfigured(
+            f"HOST={config.host} lets anybody on the network in; set ALLOW_ANONYMOUS=1 if that is meant"
+        )
+    return config
+
+
+def refuse_not_yet(env: Mapping[str, str]) -> None:
+    for name, there in NOT_YET.items():
+        if env.get(name, there[0]) not in there:
+            raise Misconfigured(
+                f"{name}={env[name]} is not there yet; this version takes {' or '.join(there)}"
+            )
+
+
+def known_upstreams(env: Mapping[str, str]) -> list[UpstreamRow]:
+    """Those that have variables of their own; each is there when its key is set, OpenAI's also when only
+    its address is (a model server of one's own needs no key)."""
+    rows = []
+    if env.get("OPENAI_API_KEY") or env.get("OPENAI_BASE_URL"):
+        url = env.get("OPENAI_BASE_URL", "https://api.openai.com/v1")
+        models = env.get("OPENAI_MODELS", "gpt-4o-mini")
+        rows.append(UpstreamRow("openai", url, env.get("OPENAI_API_KEY"), _model_rows(models)))
+    if env.get("GEMINI_API_KEY"):
+        url = "https://generativelanguage.googleapis.com/v1beta/openai"
+        models = env.get("GEMINI_MODELS", "gemini-2.5-flash")
+        rows.append(UpstreamRow("gemini", url, env["GEMINI_API_KEY"], _model_rows(models)))
+    for row in rows:
+        if urlsplit(row.base_url).scheme not in ("http", "https") or not urlsplit(row.base_url).hostname:
+            raise Misconfigured("OPENAI_BASE_URL must be an address such as https://api.example.org/v1")
+    return rows
+
+
+def _model_rows(text: str) -> tuple[ModelRow, ...]:
+    return tuple(ModelRow(name.strip(), name.strip()) for name in text.split(",") if name.strip())
+
+
+def _models_file(env: Mapping[str, str], folder: Path) -> ModelsFile:
+    named = env.get("MODELS_FILE")
+    path = folder / (named or "models.toml")
+    if not named and not path.exists():
+        return ModelsFile()
+    return read_models_file(path, env)
+
+
+def _read(name: str, read: Callable[[str], Any], text: str) -> Any:
+    try:
+        return read(text)
+    except ValueError as exc:
+        raise Misconfigured(f"{name} must be {exc}, not {text!r}") from exc

@@ -1,0 +1,208 @@
+"""What an upstream says: OpenAI's chunks as entries, how each choice ended, what was used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from backend.chat.events import Delta, Entry, Usage
+from backend.chat.ports import Ended
+
+MAX_COUNT = 10**9
+NOTHING: tuple[object, ...] = (None, "", [], {})
+COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+
+
+class Unreadable(ValueError):
+    """The upstream's bytes are not what an OpenAI-compatible upstream says."""
+
+
+class Reported(Exception):
+    """The upstream reports an error of its own, in its own words."""
+
+
+class Transcript:
+    """What an upstream has said: its chunks as entries, how each choice ended, what was used.
+
+    Text of choice 0 alone is a plain `str`; all else is a `Delta` holding the delta's other fields as
+    they came, `index` when it is not 0, and `logprobs`. Roles and empty fields say nothing. `fault` is
+    what cannot be read or is an error, once everything before it has been given.
+    """
+
+    def __init__(self) -> None:
+        self.done = False
+        self.fault: Exception | None = None
+        self._usage: Usage | None = None
+        self._reasons: dict[int, str | None] = {}
+        self._high: dict[tuple[int, str], str] = {}
+
+    @property
+    def finished(self) -> bool:
+        """Every choice has come to its end, the first certainly."""
+        return bool(self._reasons.get(0)) and all(self._reasons.values())
+
+    def read(self, payloads: Sequence[bytes]) -> list[Entry]:
+        """The entries in the data of these events, up to a fault."""
+        entries: list[Entry] = []
+        try:
+            for payload in payloads:
+                self._take(payload, entries)
+        except (Unreadable, Reported) as exc:
+            self.fault = exc
+        except RecursionError:
+            self.fault = Unreadable("a chunk is nested too deep")
+        return entries
+
+    def read_whole(self, body: bytes) -> list[Entry]:
+        """The entries of an answer that came in one piece, not as a stream."""
+        entries = self.read([body])
+        self.done = bool(self._reasons)
+        return entries
+
+    def rest(self) -> list[Entry]:
+        """The half of a character that waited in vain for its other half."""
+        waiting, self._high = self._high, {}
+        return ["\ufffd"] if (0, "content") in waiting else []
+
+    def ended(self) -> Ended | None:
+        """How the answer ended, None if it broke off. Some upstreams only say that they are done."""
+        if not (self.done or self.finished):
+            return None
+        return Ended(self._reasons.get(0) or "stop", self._usage)
+
+    def _take(self, payload: bytes, entries: list[Entry]) -> None:
+        if payload == b"[DONE]" or self.done:
+            self.done = True
+            return
+        if not payload:
+            return
+        try:
+            chunk = orjson.loads(payload)
+        except orjson.JSONDecodeError:
+            self._read_chunk(loads_with_halves(payload), entries, halves=True)
+            return
+        if self._high or not is_plain(chunk):
+            self._read_chunk(chunk, entries, halves=bool(self._high))
+            return
+        entries.append(chunk["choices"][0]["delta"]["content"])
+
+    def _read_chunk(self, chunk: Any, entries: list[Entry], halves: bool) -> None:
+        if not isinstance(chunk, dict):
+            raise Unreadable("a chunk is no object")
+        if chunk.get("error") or chunk.get("object") == "error":
+            raise Reported(complaint_in(chunk))
+        for choice, delta in choices_in(chunk):
+            index = choice.get("index")
+            index = index if type(index) is int else 0
+            if halves:
+                choice, delta = mended(choice), self._joined(index, delta)
+            reason = choice.get("finish_reason")
+            self._reasons[index] = str(reason) if reason else self._reasons.get(index)
+            entry = entry_of(index, delta, choice.get("logprobs"))
+            if entry:
+                entries.append(entry)
+        usage = chunk.get("usage")
+        self._usage = usage_of(mended(usage) if halves else usage) or self._usage
+
+    def _joined(self, index: int, delta: dict[str, Any]) -> dict[str, Any]:
+        """The delta as text that can be encoded; the first half of a character waits for the second,
+        which some upstreams send with the next delta."""
+        whole = {}
+        for key, value in delta.items():
+            if isinstance(value, str):
+                value = self._high.pop((index, key), "") + value
+                if "\ud800" <= value[-1:] <= "\udbff":
+                    self._high[index, key] = value[-1]
+                    value = value[:-1]
+            whole[mended(key)] = mended(value)
+        return whole
+
+
+def choices_in(chunk: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each choice with its delta, or its message if the answer came in one piece."""
+    choices = chunk.get("choices") or []
+    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+        raise Unreadable("the choices are no list of objects")
+    pairs = [(choice, choice.get("delta") or choice.get("message") or {}) for choice in choices]
+    if not all(isinstance(delta, dict) for _, delta in pairs):
+        raise Unreadable("a delta is no object")
+    return pairs
+
+
+def is_plain(chunk: Any) -> bool:
+    """Whether a chunk says a piece of choice 0's text and nothing else: nearly all do, so it is told
+    without building anything."""
+    try:
+        (choice,) = chunk["choices"]
+        delta = choice["delta"]
+        content = delta["content"]
+        return (
+            content.__class__ is str
+            and content != ""
+            and (len(delta) == 1 or (len(delta) == 2 and "role" in delta))
+            and not (choice.get("finish_reason") or choice.get("index") or choice.get("logprobs"))
+            and not (chunk.get("usage") or chunk.get("error"))
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
+
+
+def entry_of(index: int, delta: dict[str, Any], logprobs: Any) -> Entry | None:
+    """What a delta says, None if nothing."""
+    said = {key: value for key, value in delta.items() if key != "role" and value not in NOTHING}
+    text = said.pop("content") if index == 0 and isinstance(said.get("content"), str) else ""
+    if isinstance(logprobs, dict) and any(value not in NOTHING for value in logprobs.values()):
+        said["logprobs"] = logprobs
+    if not said:
+        return text or None
+    return Delta(text, {"index": index, **said} if index else said)
+
+
+def usage_of(said: Any) -> Usage | None:
+    """The tokens used; None if a number is missing or cannot be one, for it goes on a bill."""
+    if not isinstance(said, dict):
+        return None
+    prompt, completion, total = (count_of(said.get(key)) for key in COUNTS)
+    if prompt is None or completion is None:
+        return None
+    details = {key: value for key, value in said.items() if key not in COUNTS and value is not None}
+    return Usage(prompt, completion, max(total or 0, prompt + completion), details=details)
+
+
+def count_of(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value <= MAX_COUNT else None
+
+
+def complaint_in(body: Any) -> str:
+    """The message in an upstream's error, wherever it put it; empty if it has none."""
+    if isinstance(body, list) and body:
+        body = body[0]
+    for key in ("error", "message", "detail"):
+        if not isinstance(body, dict):
+            break
+        if body.get(key):
+            body = body[key]
+    return body if isinstance(body, str) else ""
+
+
+def loads_with_halves(payload: bytes) -> Any:
+    """JSON with what orjson refuses but some upstreams send: halves of characters, as lone surrogates,
+    and numbers that are none (NaN, Infinity), as None."""
+    try:
+        return json.loads(payload, parse_constant=lambda _: None)
+    except (ValueError, RecursionError) as exc:
+        raise Unreadable("a chunk is no JSON") from exc
+
+
+def mended(value: Any) -> Any:
+    """The value with its surrogates joined to characters, or replaced where they stand alone."""
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, list):
+        return [mended(item) for item in value]
+    if isinstance(value, dict):
+        return {mended(key): mended(item) for key, item in value.items()}
+    return value

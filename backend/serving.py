@@ -1,0 +1,74 @@
+"""One server process, from its first log line to a clean end."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+
+from backend import runtime as runtimes
+from backend.app import build
+from backend.chat.engine import Engine
+from backend.chat.errors import Misconfigured
+from backend.chat.ports import Runtime
+from backend.config import Config
+
+logger = logging.getLogger("backend")
+
+TICK_S = 1.0
+POLL_S = 0.1
+CLOSE_S = 2.0
+
+
+class _Ending:
+    """What the signals asked for: SIGTERM a patient end, SIGINT or a second signal an end now."""
+
+    def __init__(self, drain_s: float) -> None:
+        self.patience_s: float | None = None
+        self._drain_s = drain_s
+        signal.signal(signal.SIGTERM, self._received)
+        signal.signal(signal.SIGINT, self._received)
+
+    def _received(self, number: int, _frame: object) -> None:
+        hurried = number == signal.SIGINT or self.patience_s is not None
+        self.patience_s = 0.0 if hurried else self._drain_s
+
+
+def run(config: Config) -> int:
+    """Serve until a signal; the process's exit code. Raises Misconfigured."""
+    logging.basicConfig(
+        level=config.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    runtime = runtimes.EventletRuntime()
+    try:
+        listener = runtimes.listen(config.host, config.port)
+    except OSError as exc:
+        raise Misconfigured(
+            f"Nothing can listen on {config.host} port {config.port}: {exc.strerror}; set HOST or PORT"
+        ) from exc
+    program = build(config, runtime)
+    ending = _Ending(config.drain_s)
+    server = runtimes.HttpServer(program.app, listener, config.max_body_bytes)
+    runtime.spawn(server.run)
+    runtime.spawn(lambda: tend(program.engine, runtime))
+    address = f"[{config.host}]" if ":" in config.host else config.host
+    logger.info("serving on http://%s:%d", address, listener.getsockname()[1])
+    while ending.patience_s is None:
+        runtime.sleep(POLL_S)
+    logger.info("ending: %d answers are running", program.engine.live_count)
+    program.engine.drain(lambda: ending.patience_s or 0.0)
+    server.close(CLOSE_S)
+    logger.info("ended")
+    return 0
+
+
+def tend(engine: Engine, runtime: Runtime) -> None:
+    """Keep house every second, whatever goes wrong with it."""
+    while True:
+        runtime.sleep(TICK_S)
+        try:
+            engine.tend()
+        except Exception:
+            logger.exception("housekeeping failed; it is tried again")

@@ -1,0 +1,158 @@
+"""What all HTTP doors share: who calls, ids, origins, and how refusals are rendered."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from secrets import token_hex
+from typing import Any
+
+from flask import Flask, Response, g, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from backend.access.origins import Origins
+from backend.chat.errors import Internal, InvalidRequest, NotFound, ParleyError, UnsupportedMediaType
+from backend.chat.events import Batch
+from backend.chat.requests import Caller
+from backend.wire.errors import chat_error, openai_error
+
+logger = logging.getLogger(__name__)
+
+EVENT_STREAM = "text/event-stream; charset=utf-8"
+STREAM_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+PING_EVERY = 15
+"""Heartbeats, of a second each."""
+PROBES = ("/health", "/ready")
+EXPOSED = "X-Request-Id, X-Session-Id, X-Stream-Id, Retry-After"
+CORS_HEADERS = {
+    "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE",
+    "Access-Control-Allow-Headers": (
+        "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id"
+    ),
+    "Access-Control-Max-Age": "600",
+}
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def caller() -> Caller:
+    return Caller(owner="", address=request.remote_addr or "")
+
+
+def body() -> bytes:
+    """The request's body. Raises UnsupportedMediaType, and what the server's reading of it raises."""
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise UnsupportedMediaType("Compressed bodies are not read; send the JSON as it is")
+    if request.mimetype.startswith("multipart/"):
+        raise UnsupportedMediaType("Forms are not read; send the fields as a JSON body")
+    raw: bytes = request.environ["wsgi.input"].read()
+    return raw
+
+
+def stream(events: Iterable[bytes], status: int = 200, **headers: str | None) -> Response:
+    """An event stream; headers that are None are left out."""
+    response = Response(_logged(events), status, STREAM_HEADERS, content_type=EVENT_STREAM)
+    for name, value in headers.items():
+        if value is not None:
+            response.headers[name.replace("_", "-")] = value
+    return response
+
+
+def _logged(events: Iterable[bytes]) -> Iterator[bytes]:
+    """A stream that breaks in our hands just ends, and its reader comes back; but we hear of it."""
+    try:
+        yield from events
+    except Exception:
+        logger.exception("a stream broke while it was sent")
+
+
+def audible(batches: Iterable[Batch | None]) -> Iterator[Batch | None]:
+    """The batches of a followed answer for this request's client, with None where it is time for a ping.
+    Ends early when the client has gone."""
+    gone: Callable[[], bool] = request.environ.get("parley.client_gone", lambda: False)
+    return _audible(batches, gone)
+
+
+def _audible(batches: Iterable[Batch | None], gone: Callable[[], bool]) -> Iterator[Batch | None]:
+    silence = 0
+    for batch in batches:
+        silence = 0 if batch else silence + 1
+        if batch is None and gone():
+            return
+        if batch is not None or silence % PING_EVERY == 0:
+            yield batch
+
+
+def install(app: Flask, origins: Origins) -> None:
+    """Have every request checked, every answer marked, and every error rendered."""
+
+    @app.before_request
+    def enter() -> Response | None:
+        g.started_s = time.monotonic()
+        given = request.headers.get("X-Request-Id", "")
+        g.request_id = given if _REQUEST_ID.fullmatch(given) else token_hex(8)
+        if request.path in PROBES:
+            return None
+        origin = request.headers.get("Origin")
+        origins.admit(request.headers.get("Host", ""), origin)
+        if request.method == "OPTIONS" and origin and "Access-Control-Request-Method" in request.headers:
+            return Response(status=204, headers=CORS_HEADERS)
+        return None
+
+    @app.after_request
+    def leave(response: Response) -> Response:
+        response.headers["X-Request-Id"] = g.request_id
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        origin = request.headers.get("Origin")
+        if origin and origins.is_foreign_allowed(origin):
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Expose-Headers"] = EXPOSED
+            response.headers.add("Vary", "Origin")
+        took_ms = (time.monotonic() - g.started_s) * 1000
+        logger.info("%s %s %d %.1f ms %s", request.method, _loggable(request.path), response.status_code,
+                    took_ms, g.request_id)  # fmt: skip
+        return response
+
+    @app.errorhandler(ParleyError)
+    def refused(error: ParleyError) -> Response:
+        return render(error)
+
+    @app.errorhandler(HTTPException)
+    def misdirected(error: HTTPException) -> Response:
+        return _misdirected(error)
+
+    @app.errorhandler(Exception)
+    def broken(error: Exception) -> Response:
+        logger.error("request %s failed", g.request_id, exc_info=error)
+        return render(Internal("The server failed on this request; try again"))
+
+
+def render(error: ParleyError) -> Response:
+    """A refusal in the dialect of its route."""
+    fields: dict[str, Any] = chat_error(error, g.request_id)
+    if request.path.startswith("/v1/"):
+        fields = openai_error(error)
+    response = jsonify(fields)
+    response.status_code = error.status
+    if "retry_after" in error.extras:
+        response.headers["Retry-After"] = str(error.extras["retry_after"])
+    return response
+
+
+def _misdirected(error: HTTPException) -> Response:
+    """What the router and the file sender refuse: no such route, or not this way."""
+    refusal: ParleyError = NotFound("There is nothing at this address")
+    if error.code != 404:
+        refusal = InvalidRequest(f"{error.name}: this address does not take that")
+        refusal.status = error.code or 500
+    response = render(refusal)
+    for name, value in error.get_headers():
+        if name in ("Allow", "Content-Range"):
+            response.headers[name] = value
+    return response
+
+
+def _loggable(path: str) -> str:
+    return path.encode("unicode_escape").decode("ascii")[:200]

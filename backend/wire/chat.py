@@ -1,0 +1,175 @@
+"""The chat API's bodies, checked by models; and its answers, as JSON fields."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from backend.chat.errors import InvalidRequest
+from backend.chat.events import Closing, Failed, Finished, Usage
+from backend.chat.log import Log
+from backend.chat.requests import ChatRequest
+from backend.wire.body import Body
+
+M = TypeVar("M", bound="Strict")
+
+SESSION_ID = r"^[A-Za-z0-9_-]{1,64}$"
+MAX_KEY_CHARS = 255
+MAX_SYSTEM_CHARS = 32_000
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+SystemPrompt = Annotated[str, Field(max_length=MAX_SYSTEM_CHARS)]
+Temperature = Annotated[float, Field(ge=0, le=2)]
+
+
+class Strict(BaseModel):
+    """Unknown fields are refused, and nothing is turned into what it is not."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class ChatBody(Strict):
+    """`POST /api/chat/stream`."""
+
+    message: str = Field(min_length=1)
+    session_id: str | None = Field(default=None, pattern=SESSION_ID)
+    model: Name | None = None
+    system: SystemPrompt | None = None
+    temperature: Temperature | None = None
+    max_tokens: int | None = Field(default=None, ge=1)
+    partial: bool = True
+
+
+class SessionBody(Strict):
+    """`POST /api/chat/sessions` and `PATCH /api/chat/sessions/<session_id>`."""
+
+    title: Name | None = None
+    model: Name | None = None
+    system: SystemPrompt | None = None
+
+
+def parse(model: type[M], body: Body) -> M:
+    """The body as a model. Raises InvalidRequest naming the first field that is wrong."""
+    try:
+        return model.model_validate(body.fields)
+    except ValidationError as exc:
+        raise InvalidRequest(_sentence(exc.errors(include_url=False)[0])) from exc
+
+
+def _sentence(error: ErrorDetails) -> str:
+    place = ".".join(str(part) for part in error["loc"])[:100]
+    if error["type"] == "extra_forbidden":
+        return f"Unknown field {place!r}; leave it out"
+    if error["type"] == "missing":
+        return f"The field {place!r} is required"
+    return f"The field {place!r} is wrong: {error['msg'][:1].lower()}{error['msg'][1:]}"
+
+
+def chat_request(
+    body: Body, key: str | None, max_message_chars: int, max_answer_tokens: int
+) -> tuple[ChatRequest, bool]:
+    """The question, and whether each event shall carry the text so far. Raises InvalidRequest."""
+    asked = parse(ChatBody, body)
+    if not asked.message.strip():
+        raise InvalidRequest("The field 'message' is blank; write a question")
+    if len(asked.message) > max_message_chars:
+        raise InvalidRequest(
+            f"The field 'message' is over {max_message_chars} characters (MAX_MESSAGE_CHARS); shorten it"
+        )
+    if asked.max_tokens is not None and asked.max_tokens > max_answer_tokens:
+        raise InvalidRequest(
+            f"The field 'max_tokens' is over {max_answer_tokens} (MAX_ANSWER_TOKENS); ask for fewer"
+        )
+    request = ChatRequest(
+        message=asked.message,
+        session_id=asked.session_id,
+        model=asked.model,
+        system=asked.system,
+        temperature=asked.temperature,
+        max_tokens=asked.max_tokens,
+        idempotency_key=idempotency_key(key),
+        fingerprint=body.fingerprint,
+    )
+    return request, asked.partial
+
+
+def idempotency_key(key: str | None) -> str | None:
+    if key is not None and not 1 <= len(key) <= MAX_KEY_CHARS:
+        raise InvalidRequest(f"The Idempotency-Key must have 1 to {MAX_KEY_CHARS} characters")
+    return key
+
+
+def closing_fields(log: Log, closing: Finished) -> dict[str, Any]:
+    """What a finished answer ends with, on every chat door."""
+    header = log.header
+    per_second = closing.tokens / closing.duration_s if closing.duration_s > 0 else 0.0
+    fields: dict[str, Any] = {
+        "tokens": closing.tokens,
+        "duration": round(closing.duration_s, 3),
+        "tokens_per_second": round(per_second, 2),
+        "ttft_ms": closing.ttft_ms,
+        "full_response": log.text,
+        "session_id": header.session_id,
+        "stream_id": header.stream_id,
+        "message_id": header.message_id,
+        "model": header.model,
+        "finish_reason": closing.finish_reason,
+        "usage": usage_fields(closing.usage),
+        "timestamp": closing.at,
+    }
+    if closing.usage.estimated:
+        fields["usage_source"] = "estimate"
+    if closing.history_dropped:
+        fields["history_dropped"] = closing.history_dropped
+    return fields
+
+
+def usage_fields(usage: Usage) -> dict[str, Any]:
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+        **usage.details,
+    }
+
+
+def stream_fields(log: Log) -> dict[str, Any]:
+    """A stream's state, for who asks instead of following."""
+    header, closing = log.header, log.closing
+    fields: dict[str, Any] = {
+        "stream_id": header.stream_id,
+        "session_id": header.session_id,
+        "message_id": header.message_id,
+        "model": header.model,
+        "state": log.state,
+        "count": log.count,
+        "text": log.text,
+        "created_at": header.created_at,
+    }
+    return {**fields, **ending_fields(closing)} if closing else fields
+
+
+def ending_fields(closing: Closing) -> dict[str, Any]:
+    """How an answer ended, in short."""
+    if isinstance(closing, Failed):
+        return {"error": closing.error, "code": closing.code, "type": closing.type, "ended_at": closing.at}
+    return {
+        "finish_reason": closing.finish_reason,
+        "duration": round(closing.duration_s, 3),
+        "ttft_ms": closing.ttft_ms,
+        "usage": usage_fields(closing.usage),
+        "ended_at": closing.at,
+    }
+
+
+def stop_fields(log: Log) -> dict[str, Any]:
+    """What a stop came to. `upstream_closed_ms` is null when there was nothing left to close."""
+    closed_ms = log.closing.upstream_closed_ms if isinstance(log.closing, Finished) else None
+    return {
+        "stream_id": log.header.stream_id,
+        "state": log.state,
+        "tokens": log.count,
+        "upstream_closed_ms": closed_ms,
+    }

@@ -1,0 +1,23 @@
+"""Errors as clients of each dialect expect them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backend.chat.errors import ParleyError
+from backend.chat.events import Failed
+
+
+def chat_error(error: ParleyError | Failed, request_id: str, **fields: Any) -> dict[str, Any]:
+    """`{"error", "code", "type", "request_id", …}`: a refusal's body and a broken answer's last event."""
+    if isinstance(error, Failed):
+        said = {"error": error.error, "code": error.code, "type": error.type}
+        return {**said, "request_id": request_id, "tokens": error.tokens, "timestamp": error.at, **fields}
+    said = {"error": error.message, "code": error.status, "type": error.type}
+    return {**said, "request_id": request_id, **error.extras, **fields}
+
+
+def openai_error(error: ParleyError) -> dict[str, Any]:
+    """`{"error": {"message", "type", "param", "code"}}`, as OpenAI's SDKs read it."""
+    kind = "invalid_request_error" if error.status < 500 else "server_error"
+    return {"error": {"message": error.message, "type": kind, "param": None, "code": error.type}}

@@ -1,0 +1,89 @@
+"""The short dialect of `/v1/chat/completions`: a prompt in, chunks of text and `[DONE]` out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+
+from backend.chat.errors import InvalidJson, InvalidRequest, ParleyError
+from backend.chat.events import Batch, Failed
+from backend.chat.log import text_of
+from backend.chat.requests import ChatRequest
+from backend.wire.body import Body, read_body
+from backend.wire.chat import idempotency_key
+
+MAX_PROMPT_CHARS = 5000
+DONE = b"data: [DONE]\n\n"
+FORBIDDEN = ("api_key", "api_base", "base_url")
+
+
+def read_prompt_body(raw: bytes) -> Body:
+    """The body, or the refusal this dialect has for there being none."""
+    nothing = InvalidJson("No JSON body provided")
+    if not raw.strip():
+        raise nothing
+    try:
+        return read_body(raw)
+    except (InvalidJson, InvalidRequest) as exc:
+        raise nothing from exc
+
+
+def prompt_request(body: Body, key: str | None, max_answer_tokens: int) -> ChatRequest:
+    """The question. Raises InvalidRequest with this dialect's sentences."""
+    fields = body.fields
+    prompt = fields.get("prompt", "")
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise InvalidRequest("Prompt cannot be empty")
+    if len(prompt) > MAX_PROMPT_CHARS:
+        raise InvalidRequest(f"Prompt exceeds maximum length of {MAX_PROMPT_CHARS} chars")
+    if fields.get("stream") is not True:
+        raise InvalidRequest("stream parameter must be true")
+    for name in FORBIDDEN:
+        if name in fields:
+            raise InvalidRequest(f"{name} is not taken from a request; the server has its own")
+    return ChatRequest(
+        message=prompt,
+        model=_field(fields, "model", str),
+        temperature=_field(fields, "temperature", int | float, 0, 2),
+        max_tokens=min(_field(fields, "max_tokens", int, 1) or max_answer_tokens, max_answer_tokens),
+        keep=False,
+        idempotency_key=idempotency_key(key),
+        fingerprint=body.fingerprint,
+    )
+
+
+def _field(
+    fields: dict[str, Any], name: str, kind: Any, at_least: float = 0, at_most: float | None = None
+) -> Any:
+    value = fields.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise InvalidRequest(f"{name} is of the wrong type")
+    if not isinstance(value, str) and (value < at_least or (at_most is not None and value > at_most)):
+        raise InvalidRequest(f"{name} is out of range")
+    return value
+
+
+def chunks(batch: Batch) -> bytes:
+    """One chunk a text piece."""
+    return b"".join(
+        b'data: {"choices": [{"delta": {"content": %b}}]}\n\n' % orjson.dumps(text)
+        for text in map(text_of, batch.entries)
+        if text
+    )
+
+
+def error_event(error: ParleyError | Failed) -> bytes:
+    sentence = error.error if isinstance(error, Failed) else error.message
+    data = json.dumps({"error": sentence, "code": error_status(error)}, ensure_ascii=False)
+    return f"data: {data}\n\n".encode()
+
+
+def error_status(error: ParleyError | Failed) -> int:
+    """The dialect knows one status for an upstream's faults and one for ours."""
+    if error.type.startswith("upstream_"):
+        return 502
+    return error.code if isinstance(error, Failed) else error.status

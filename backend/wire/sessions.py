@@ -1,0 +1,87 @@
+"""Sessions and messages as JSON fields, as a page of a list, and as downloads."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Any
+
+from backend.chat.errors import InvalidRequest
+from backend.chat.log import Log
+from backend.chat.sessions import Message, Session
+from backend.wire.chat import ending_fields
+
+MAX_LIMIT = 200
+
+
+def summary_fields(session: Session) -> dict[str, Any]:
+    return {
+        "session_id": session.session_id,
+        "title": session.title,
+        "model": session.model,
+        "created_at": session.created_at,
+        "updated_at": session.updated_at,
+        "message_count": session.message_count,
+    }
+
+
+def session_fields(session: Session, messages: Sequence[Message], live: Log | None) -> dict[str, Any]:
+    """The whole session, with the answer it is giving now."""
+    stream = {"stream_id": live.header.stream_id, "count": live.count} if live else None
+    return {
+        **summary_fields(session),
+        "system": session.system,
+        "messages": [message_fields(message) for message in messages],
+        "live_stream": stream,
+    }
+
+
+def message_fields(message: Message) -> dict[str, Any]:
+    fields = {
+        "id": message.id,
+        "role": message.role,
+        "content": message.content,
+        "status": message.status,
+        "model": message.model,
+        "tokens": message.tokens,
+        "created_at": message.created_at,
+    }
+    if message.stream_id is not None:
+        fields["stream_id"] = message.stream_id
+    return {**fields, **ending_fields(message.closing)} if message.closing else fields
+
+
+def read_limit(text: str | None) -> int:
+    if text is None:
+        return 50
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_LIMIT):
+        raise InvalidRequest(f"limit must be a number from 1 to {MAX_LIMIT}")
+    return int(text)
+
+
+def write_cursor(last: Session) -> str:
+    """Where the next page begins."""
+    return base64.urlsafe_b64encode(f"{last.updated_at} {last.session_id}".encode()).decode()
+
+
+def read_cursor(text: str | None) -> tuple[str, str] | None:
+    """(updated_at, session_id) of the last one seen. Raises InvalidRequest."""
+    if text is None:
+        return None
+    try:
+        updated_at, session_id = base64.urlsafe_b64decode(text).decode("ascii").split(" ")
+    except (binascii.Error, ValueError) as exc:
+        raise InvalidRequest("cursor must be the next_cursor of a page before") from exc
+    return updated_at, session_id
+
+
+def markdown(session: Session, messages: Sequence[Message]) -> str:
+    """A session to read: a heading a message, then its text."""
+    parts = [f"# {session.title or 'Untitled'}"]
+    if session.system:
+        parts += ["## System", session.system]
+    for message in messages:
+        ending = "" if message.status == "done" else f" ({message.status})"
+        parts += [f"## {message.role.capitalize()}{ending}", f"*{message.created_at}*", message.content]
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,95 @@
+"""A plain client of the chat API, on a real socket."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import urllib3
+
+from tests.servers import Server
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    id: str
+    data: dict[str, Any]
+
+    @property
+    def number(self) -> int:
+        return int(self.id.rpartition(":")[2])
+
+
+class Following:
+    """An event stream being read. One that is left unread is dropped with its server."""
+
+    def __init__(self, server: Server, response: urllib3.BaseHTTPResponse) -> None:
+        assert response.status == 200, response.data
+        server.opened.append(response)
+        self.response = response
+        self.stream_id = response.headers["X-Stream-Id"]
+        self._events = self._read()
+
+    def __iter__(self) -> Iterator[Event]:
+        """Events as they come; ends with the answer or the line. Asked again, it goes on."""
+        return self._events
+
+    def _read(self) -> Iterator[Event]:
+        rest = b""
+        for piece in self.response.stream(65536):
+            *blocks, rest = (rest + piece).split(b"\n\n")
+            for block in blocks:
+                lines = [line for line in block.split(b"\n") if not line.startswith(b":")]
+                fields = dict(line.split(b": ", 1) for line in lines)
+                yield Event(fields[b"id"].decode(), json.loads(fields[b"data"]))
+
+    def all(self) -> list[Event]:
+        return list(self)
+
+    def take(self, count: int) -> list[Event]:
+        """The next so many events, and then drop the line."""
+        events = []
+        for event in self:
+            events.append(event)
+            if len(events) == count:
+                break
+        self.drop()
+        return events
+
+    def drop(self) -> None:
+        self.response.close()
+
+
+def ask(server: Server, message: str, key: str | None = None, **fields: Any) -> Following:
+    headers = {"Idempotency-Key": key} if key else {}
+    body = {"message": message, "partial": False, **fields}
+    return Following(
+        server,
+        server.pool.request(
+            "POST", f"{server.url}/api/chat/stream", json=body, headers=headers, preload_content=False
+        ),
+    )
+
+
+def resume(server: Server, stream_id: str, after: int = 0, **headers: str) -> Following:
+    url = f"{server.url}/api/chat/streams/{stream_id}?after={after}&partial=false"
+    return Following(server, server.pool.request("GET", url, headers=headers, preload_content=False))
+
+
+def get(server: Server, path: str, **headers: str) -> Any:
+    response = server.pool.request("GET", f"{server.url}{path}", headers=headers)
+    assert response.status == 200, response.data
+    return response.json()
+
+
+def call(server: Server, method: str, path: str, body: object = None, **headers: str) -> tuple[int, Any]:
+    """The status, and the JSON of the answer."""
+    sent = {"headers": headers} if body is None else {"headers": headers, "json": body}
+    response = server.pool.request(method, f"{server.url}{path}", **sent)
+    return response.status, response.json()
+
+
+def text_of(events: list[Event]) -> str:
+    return "".join(event.data.get("token", "") for event in events)

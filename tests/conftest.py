@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import Server, servers
+
+StartServer = Callable[..., Server]
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[StartServer]:
+    """`start_server(DEMO_TOKENS_PER_SECOND="0")` is a real server with these variables."""
+    with servers(tmp_path) as started:
+
+        def start(**env: str) -> Server:
+            folder = tmp_path / f"server{len(started)}"
+            folder.mkdir()
+            started.append(Server(folder, env))
+            return started[-1]
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that a module's tests share: the built-in model as fast as it can."""
+    folder = tmp_path_factory.mktemp("server")
+    with servers(folder) as started:
+        started.append(Server(folder, {"DEMO_TOKENS_PER_SECOND": "0", "MAX_STREAMS_PER_CALLER": "200"}))
+        yield started[0]

@@ -1,0 +1,202 @@
+"""Kills, restarts and ends of the real server."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.clients import ask, call, get, resume, text_of
+from tests.conftest import StartServer
+from tests.fakes.upstream import FakeUpstream, answer, chunk, head, stall
+from tests.servers import ROOT, Server
+
+pytestmark = pytest.mark.server
+
+
+def read_until(server: Server, stream_id: str, tokens: int) -> str:
+    """The text of so many tokens, once they are there."""
+    return text_of(resume(server, stream_id).take(tokens))
+
+
+def test_a_killed_servers_answer_is_interrupted_and_nothing_checkpointed_is_lost(
+    start_server: StartServer,
+) -> None:
+    server = start_server(DEMO_TOKENS_PER_SECOND="200")
+    following = ask(server, "[[demo tokens=1000]] go", session_id="s", key="k")
+    stream_id = following.stream_id
+    seen = text_of(following.take(200))
+    time.sleep(0.5)  # one checkpoint is made every 250 ms
+    server.kill()
+    server.restart()
+
+    *tokens, failed = resume(server, stream_id).all()
+    assert (failed.data["type"], failed.data["code"]) == ("interrupted", 503)
+    text = text_of(tokens)
+    assert text.startswith(seen)
+    assert [event.number for event in tokens] == list(range(1, len(tokens) + 1))
+    message = get(server, "/api/chat/sessions/s")["messages"][-1]
+    assert (message["content"], message["status"]) == (text, "interrupted")
+    after = len(tokens) // 2
+    *rest, again = resume(server, stream_id, after).all()
+    assert rest == tokens[after:]
+    assert again.data["type"] == "interrupted"
+    *joined, again = ask(server, "[[demo tokens=1000]] go", session_id="s", key="k").all()
+    assert joined == tokens, "the same key joins the broken answer"
+    assert again.id == failed.id
+    assert get(server, "/api/chat/sessions/s")["live_stream"] is None
+    assert ask(server, "[[demo tokens=3 tps=0]] again", session_id="s").all()[-1].data["done"]
+
+
+def test_finished_answers_are_all_there_after_kills_at_random_moments(start_server: StartServer) -> None:
+    seed = random.randrange(10**6)
+    dice = random.Random(seed)
+    server = start_server(DEMO_TOKENS_PER_SECOND="0")
+    done: dict[str, str] = {}
+    for round_ in range(4):
+        for n in range(dice.randint(1, 10)):
+            events = ask(server, f"[[demo tokens=50]] question {n}", session_id=f"s{round_}-{n}").all()
+            done[f"s{round_}-{n}"] = text_of(events)
+        ask(server, "[[demo tokens=500 tps=100]] cut", session_id=f"cut{round_}").take(dice.randint(1, 20))
+        server.kill()
+        server.restart()
+        for session_id, text in done.items():
+            messages = get(server, f"/api/chat/sessions/{session_id}")["messages"]
+            assert messages[-1]["content"] == text, f"seed {seed}"
+        cut = get(server, f"/api/chat/sessions/cut{round_}")
+        assert [message["status"] for message in cut["messages"]] == ["done", "interrupted"], f"seed {seed}"
+        assert cut["live_stream"] is None
+
+
+def test_a_terminated_server_lets_answers_end_and_exits_cleanly(start_server: StartServer) -> None:
+    with FakeUpstream(answer(40, gap_s=0.05)) as upstream:
+        server = start_server(OPENAI_BASE_URL=upstream.base_url, OPENAI_MODELS="fake")
+        following = ask(server, "go", session_id="s")
+        next(iter(following))
+        server.process.send_signal(signal.SIGTERM)
+        wait_for_status(server, "/ready", 503)
+        status, refusal = call(server, "POST", "/api/chat/stream", {"message": "another"})
+        assert (status, refusal["type"]) == (503, "unavailable")
+        assert get(server, "/health") == {"status": "healthy"}
+        assert read_until(server, following.stream_id, 3) == "t0 t1 t2 ", "a running answer can be resumed"
+        *_, done = following.all()
+        assert done.data["full_response"] == "".join(f"t{n} " for n in range(40))
+        assert server.process.wait(20) == 0
+        assert "Traceback" not in server.log
+
+
+def test_what_has_not_ended_when_the_drain_is_over_is_interrupted_with_its_partial(
+    start_server: StartServer,
+) -> None:
+    with FakeUpstream([head(), chunk("half"), stall()]) as upstream:
+        server = start_server(OPENAI_BASE_URL=upstream.base_url, OPENAI_MODELS="fake", DRAIN_S="0.5")
+        followings = [ask(server, "go", session_id=f"s{n}") for n in range(15)]
+        for following in followings:
+            assert next(iter(following)).data["token"] == "half"
+        assert server.stop() == 0
+        for following in followings:
+            (failed,) = following.all()
+            assert failed.data["type"] == "interrupted", "the reader is told, not cut off"
+        server.restart()
+        for n in range(15):
+            message = get(server, f"/api/chat/sessions/s{n}")["messages"][-1]
+            assert (message["content"], message["status"]) == ("half", "interrupted")
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM, signal.SIGTERM]])
+def test_an_interrupt_or_a_second_signal_ends_at_once(
+    start_server: StartServer, signals: list[signal.Signals]
+) -> None:
+    server = start_server(DRAIN_S="60")
+    following = ask(server, "[[demo hang=1]] go")
+    next(iter(following))
+    for number in signals:
+        server.process.send_signal(number)
+        time.sleep(0.3)
+    assert server.process.wait(15) == 0
+    assert following.all()[-1].data["type"] == "interrupted"
+
+
+def test_a_second_server_on_the_same_store_is_refused_with_a_sentence(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    server = start_server()
+    store = server.folder / "var" / "chat.db"
+    refused = run_backend(tmp_path, STORE_URL=f"sqlite:///{store}", PORT="0")
+    assert refused.returncode == 2
+    assert "Another server is using" in refused.stderr
+    taken = run_backend(tmp_path, PORT=str(server.port))
+    assert taken.returncode == 2
+    assert "set HOST or PORT" in taken.stderr
+
+
+@pytest.mark.parametrize(
+    ("env", "says"),
+    [
+        ({"HOST": "0.0.0.0"}, "ALLOW_ANONYMOUS"),
+        ({"PORT": "http"}, "PORT must be a whole number"),
+        ({"AUTH": "required"}, "AUTH=required is not there yet"),
+        ({"STORE_URL": "redis://localhost"}, "STORE_URL must be memory:// or sqlite:///"),
+        ({"STORE_URL": "sqlite:////proc/nowhere/chat.db"}, "cannot be used"),
+        ({"DEFAULT_MODEL": "gpt-9"}, "DEFAULT_MODEL=gpt-9 is none of the models: demo"),
+        ({"OPENAI_API_KEY": "sk-x", "OPENAI_BASE_URL": "localhost:1"}, "OPENAI_BASE_URL"),
+        ({"MODELS_FILE": "none.toml"}, "MODELS_FILE"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_an_unsafe_or_wrong_setting_is_refused_with_what_to_set(
+    tmp_path: Path, env: dict[str, str], says: str
+) -> None:
+    refused = run_backend(tmp_path, **env)
+    assert refused.returncode == 2
+    assert says in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_the_check_command_asks_every_door(server: Server, tmp_path: Path) -> None:
+    checked = run_backend(tmp_path, "check", server.url)
+    assert checked.returncode == 0, checked.stdout
+    assert checked.stdout.count("pass") == 2
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        failed = run_backend(tmp_path, "check", f"http://127.0.0.1:{unused.getsockname()[1]}")
+    assert failed.returncode == 1
+    assert failed.stdout.count("FAIL") == 2
+
+
+def test_no_key_reaches_the_log_or_a_client(start_server: StartServer) -> None:
+    key = "sk-canary-9f8e7d6c5b4a39281706"
+    complaint = {"error": {"message": f"Incorrect API key provided: {key}"}}
+    steps = [
+        head(401, "application/json", framing="close"),
+        str(complaint).encode(),
+        lambda peer: peer.close(),
+    ]
+    with FakeUpstream(steps) as upstream:
+        server = start_server(OPENAI_API_KEY=key, OPENAI_BASE_URL=upstream.base_url, LOG_LEVEL="debug")
+        (failed,) = ask(server, "go").all()
+        assert failed.data["type"] == "upstream_error"
+        assert "key" in failed.data["error"]
+        seen = str(failed.data) + server.log + str(get(server, "/api/status"))
+        assert "canary" not in seen
+        assert str(upstream.port) not in str(failed.data), "nor the upstream's address"
+
+
+def run_backend(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    clean = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PORT": "0", **env}
+    command = [sys.executable, "-m", "backend", *arguments]
+    return subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True, timeout=60)
+
+
+def wait_for_status(server: Server, path: str, status: int) -> None:
+    deadline = time.monotonic() + 10
+    while server.pool.request("GET", f"{server.url}{path}").status != status:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

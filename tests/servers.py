@@ -1,0 +1,94 @@
+"""The real server as a process on a free loopback port."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import urllib3
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE_S = 20.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """A server with its own folder; `env` adds to a clean environment. It is up when made."""
+
+    def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.pool = urllib3.PoolManager(timeout=PATIENCE_S, retries=False, maxsize=50)
+        self.opened: list[urllib3.BaseHTTPResponse] = []
+        self._env = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+            "HOST": "127.0.0.1",
+            "PORT": str(self.port),
+            **env,
+        }
+        self.log_path = folder / "server.log"
+        self.start()
+
+    def start(self) -> None:
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "backend"], cwd=self.folder, env=self._env, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                if self.pool.request("GET", f"{self.url}/health").status == 200:
+                    return
+            except urllib3.exceptions.HTTPError:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    self.kill()
+                    raise AssertionError(f"the server did not start:\n{self.log}") from None
+            time.sleep(0.02)
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text("utf-8", "replace")
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE_S)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+        self.process.wait(PATIENCE_S)
+
+    def restart(self) -> None:
+        """Start again after a stop or a kill: the same port, the same folder."""
+        self.pool.clear()
+        self.start()
+
+
+@contextmanager
+def servers(folder: Path) -> Iterator[list[Server]]:
+    """A list whose servers are all killed at the end."""
+    started: list[Server] = []
+    try:
+        yield started
+    finally:
+        for server in started:
+            for response in server.opened:
+                response.close()
+            server.kill()
+            server.pool.clear()

@@ -1,0 +1,84 @@
+"""Who may know whom. A new edge is a decision, made here."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+BACKEND = Path(__file__).resolve().parent.parent / "backend"
+
+ROOMS: dict[str, tuple[set[str], set[str]]] = {
+    # room: (rooms it may import, third-party packages it may import)
+    "chat": ({"chat"}, set()),
+    "wire": ({"chat", "wire"}, {"pydantic", "pydantic_core", "orjson"}),
+    "providers": ({"chat", "providers"}, {"urllib3", "orjson"}),
+    "stores": ({"chat", "stores"}, {"redis", "sqlalchemy"}),
+    "ledger": ({"chat", "ledger"}, {"sqlalchemy"}),
+    "access": ({"chat", "access"}, {"jwt", "limits"}),
+    "transports": (
+        {"chat", "access", "wire", "transports"},
+        {"flask", "flask_socketio", "flask_limiter", "werkzeug"},
+    ),
+}
+FILES: dict[str, tuple[set[str], set[str]]] = {
+    # The files outside rooms; `*` stands for every room.
+    "__init__": (set(), set()),
+    "config": ({"chat", "models_file"}, {"dotenv"}),
+    "models_file": ({"chat"}, {"pydantic"}),
+    "runtime": ({"chat", "wire"}, {"eventlet", "greenlet"}),
+    "app": ({"*"}, {"flask"}),
+    "serving": ({"*"}, set()),
+    "check": (set(), {"urllib3"}),
+    "__main__": ({"*"}, set()),
+}
+
+
+def imports(path: Path) -> Iterator[tuple[str, ...]]:
+    """Every module a file imports, split at its dots."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (tuple(name.name.split(".")) for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            module = (node.module or "").split(".")
+            if module == ["backend"]:
+                yield from (("backend", name.name) for name in node.names)
+            else:
+                yield tuple(module)
+
+
+def sources() -> list[Path]:
+    return sorted(BACKEND.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(BACKEND)))
+def test_a_file_imports_only_what_its_room_may(path: Path) -> None:
+    place = path.relative_to(BACKEND)
+    allowed_rooms, allowed_packages = ROOMS[place.parts[0]] if len(place.parts) > 1 else FILES[place.stem]
+    for module in imports(path):
+        if module[0] == "backend":
+            room = module[1] if len(module) > 1 else "__init__"
+            fine = "*" in allowed_rooms or room in allowed_rooms or room == "__version__"
+            assert fine, f"{place} may not import {'.'.join(module)}"
+        elif module[0] not in sys.stdlib_module_names:
+            assert module[0] in allowed_packages, f"{place} may not import {module[0]}"
+
+
+def test_only_the_runtime_names_the_green_thread_libraries() -> None:
+    for path in sources():
+        if path.name != "runtime.py":
+            modules = {module[0] for module in imports(path)}
+            assert not modules & {"eventlet", "gevent", "greenlet"}, path
+
+
+def test_every_import_stands_at_the_top_of_its_file() -> None:
+    for path in sources():
+        tree = ast.parse(path.read_text("utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                inner = [n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom)]
+                assert not inner, f"{path} imports inside {node.name}"
