@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 with warnings.catch_warnings():
     # It says at every start that it is being retired; that is known, and why only this file names it.
-    warnings.simplefilter("ignore", DeprecationWarning)
+    warnings.simplefilter("ignore")
     import eventlet
 import eventlet.hubs
 import eventlet.tpool

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
 STOP_PATIENCE_S = 1.0
+SAVE_PATIENCE_S = 10.0
 DRAIN_POLL_S = 0.05
 
 
@@ -105,7 +106,7 @@ class Engine:
         writer = Writer(log, task, self._streams, self._runtime, self._ended)
         with self._lock:
             self._live[header.stream_id] = Live(writer, alone_since_s=self._runtime.monotonic())
-        self._runtime.spawn(writer.run)
+        self._runtime.spawn(lambda: self._run(writer))
         return log
 
     def find(self, caller: Caller, stream_id: str) -> Log:
@@ -139,6 +140,7 @@ class Engine:
             live.writer.request_stop(reason)
             if not log.wait_closed(STOP_PATIENCE_S):
                 live.writer.give_up()
+        log.wait_closed(SAVE_PATIENCE_S)
         return log
 
     def forget(self, caller: Caller, session_id: str) -> bool:
@@ -178,14 +180,16 @@ class Engine:
         patience, which may run out meanwhile, is over."""
         self.draining = True
         started_s = self._runtime.monotonic()
-        while self._live and self._runtime.monotonic() - started_s < patience_s():
+        while self.live_count and self._runtime.monotonic() - started_s < patience_s():
             self._runtime.sleep(DRAIN_POLL_S)
-        left = list(self._live.values())
-        for live in left:
-            live.writer.request_stop(INTERRUPTED.type)
-        for live in left:
-            if not live.writer.log.wait_closed(STOP_PATIENCE_S):
-                live.writer.give_up()
+        left = [live.writer for live in self._live.values()]
+        for writer in left:
+            writer.request_stop(INTERRUPTED.type)
+        for writer in left:
+            if not writer.log.wait_closed(STOP_PATIENCE_S):
+                writer.give_up()
+        for writer in left:
+            writer.log.wait_closed(SAVE_PATIENCE_S)
 
     def _session(self, caller: Caller, request: ChatRequest) -> Session | None:
         """The session the answer goes into: the kept one, else a new one that is not kept yet."""
@@ -219,6 +223,11 @@ class Engine:
             max_chars=self._limits.max_answer_chars,
         )
 
+    def _run(self, writer: Writer) -> None:
+        writer.run()
+        with self._lock:
+            self._live.pop(writer.log.header.stream_id, None)
+
     def _admitted(self, header: Header, session: Session | None, model: Model, request: ChatRequest) -> Task:
         """Pass every admission and save the question, or leave nothing behind."""
         admitted: list[Admission] = []
@@ -241,9 +250,7 @@ class Engine:
         self._streams.discard(log)
 
     def _ended(self, log: Log, closing: Closing) -> None:
-        """An answer came to its end: settle, save, let go. Each step is tried whatever the others do."""
-        with self._lock:
-            self._live.pop(log.header.stream_id, None)
+        """An answer came to its end: settle and save, each tried whatever became of the other."""
         for admission in self._admissions:
             try:
                 admission.settle(log.header, closing)

@@ -9,7 +9,6 @@ import ssl
 from typing import TypeAlias
 
 import orjson
-import urllib3.exceptions
 from urllib3.util import Url
 
 from backend.chat.errors import Broken, UpstreamError, UpstreamTimeout
@@ -45,14 +44,13 @@ UNREADABLE = f"{WHO} sent something that is no answer; ask again, or have its ba
 Row: TypeAlias = tuple[tuple[type[Exception], ...], type[Broken], str]
 FAULTS: tuple[Row, ...] = (
     ((ssl.SSLCertVerificationError,), UpstreamError, UNPROVEN),
-    ((ssl.SSLError, urllib3.exceptions.SSLError), UpstreamError, INSECURE),
-    ((socket.gaierror, UnicodeError, urllib3.exceptions.NameResolutionError), UpstreamError, NAMELESS),
-    ((ConnectionRefusedError, urllib3.exceptions.NewConnectionError), UpstreamError, UNREACHABLE),
-    ((TimeoutError, urllib3.exceptions.TimeoutError), UpstreamTimeout, TOO_SLOW),
+    ((ssl.SSLError,), UpstreamError, INSECURE),
+    ((socket.gaierror, UnicodeError), UpstreamError, NAMELESS),
+    ((ConnectionRefusedError,), UpstreamError, UNREACHABLE),
+    ((TimeoutError,), UpstreamTimeout, TOO_SLOW),
     ((ConnectionError, EOFError, http.client.IncompleteRead), UpstreamError, BROKE_OFF),
     ((OSError,), UpstreamError, UNREACHABLE),
     ((Unreadable, orjson.JSONDecodeError, http.client.HTTPException), UpstreamError, UNREADABLE),
-    ((urllib3.exceptions.HTTPError, urllib3.exceptions.ProxySchemeUnsupported), UpstreamError, UNREADABLE),
 )
 """What foreign exceptions mean to a caller: the first row that fits. One that fits none is our fault."""
 

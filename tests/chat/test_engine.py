@@ -406,6 +406,34 @@ def test_draining_refuses_questions_joins_answers_and_interrupts_what_is_left(
     assert (here.answer().content, here.answer().status) == ("half", "interrupted")
 
 
+def test_an_answer_that_is_being_saved_is_waited_for_by_a_stop_and_a_drain(
+    world: Callable[..., World],
+) -> None:
+    here = world(saying("kept"))
+    save, saving, let_go = here.sessions.answer, threading.Event(), threading.Event()
+
+    def slowly(owner: str, session_id: str, answer: Message) -> None:
+        saving.set()
+        assert let_go.wait(10)
+        save(owner, session_id, answer)
+
+    here.sessions.answer = slowly  # type: ignore[method-assign]
+    log = here.engine.open(ME, HELLO)
+    assert saving.wait(10)
+    waiting = [
+        threading.Thread(target=lambda: here.engine.stop(ME, log.header.stream_id)),
+        threading.Thread(target=lambda: here.engine.drain(lambda: 10.0)),
+    ]
+    for thread in waiting:
+        thread.start()
+        thread.join(0.05)
+    assert all(thread.is_alive() for thread in waiting)
+    let_go.set()
+    for thread in waiting:
+        thread.join(10)
+    assert (here.answer().content, here.answer().status) == ("kept", "done")
+
+
 def test_an_answer_the_store_refused_is_saved_when_it_writes_again(world: Callable[..., World]) -> None:
     here = world(saying("kept"))
     save = here.sessions.answer

@@ -19,7 +19,6 @@ from typing import Any
 
 import orjson
 import pytest
-import urllib3.exceptions
 
 from backend.chat.errors import Broken, Misconfigured, UpstreamError, UpstreamTimeout
 from backend.chat.events import Delta, Usage
@@ -794,7 +793,6 @@ def subclasses_in(module: Any, base: type[BaseException]) -> list[type[BaseExcep
 
 
 FOREIGN = [
-    *subclasses_in(urllib3.exceptions, Exception),
     *subclasses_in(http.client, http.client.HTTPException),
     *subclasses_in(ssl, OSError),
     *subclasses_in(socket, OSError),

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from backend.app import models
+from backend.chat.errors import Misconfigured
+from backend.config import Config, load
+from backend.models_file import ModelRow, UpstreamRow
+from backend.providers.catalog import Catalog
+
+
+def test_without_any_variable_the_defaults_hold(tmp_path: Path) -> None:
+    assert load({}, tmp_path) == Config()
+
+
+def test_an_empty_variable_is_one_not_set(tmp_path: Path) -> None:
+    assert load({"PORT": "", "OPENAI_API_KEY": ""}, tmp_path) == Config()
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PORT=7000\nDRAIN_S=2.5\n# a comment\nLOG_LEVEL='DEBUG'\n")
+    config = load({"PORT": "7001"}, tmp_path)
+    assert (config.port, config.drain_s, config.log_level) == (7001, 2.5, "debug")
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"PORT": "-1"},
+        {"PORT": "٣"},
+        {"MAX_STREAMS": "0"},
+        {"MAX_BODY_BYTES": "1e6"},
+        {"DRAIN_S": "nan"},
+        {"DRAIN_S": "-1"},
+        {"UPSTREAM_CONNECT_S": "0"},
+        {"LOG_LEVEL": "loud"},
+        {"STORE_URL": "sqlite://"},
+        {"STORE_URL": "postgresql://x"},
+        {"CORS_ORIGINS": "example.org"},
+        {"CORS_ORIGINS": "https://example.org/path"},
+        {"WORKERS": "2"},
+        {"RUNTIME": "gevent"},
+        {"AUTH": "required"},
+        {"HOST": "0.0.0.0"},
+        {"OPENAI_BASE_URL": "ftp://x"},
+    ],
+    ids=str,
+)
+def test_a_wrong_value_is_refused_and_the_sentence_names_the_variable(
+    tmp_path: Path, env: dict[str, str]
+) -> None:
+    with pytest.raises(Misconfigured, match=next(iter(env))):
+        load(env, tmp_path)
+
+
+def test_the_network_is_let_in_only_when_that_is_said(tmp_path: Path) -> None:
+    assert load({"HOST": "0.0.0.0", "ALLOW_ANONYMOUS": "1"}, tmp_path).host == "0.0.0.0"
+
+
+def test_an_upstream_appears_with_its_key_and_the_built_in_model_is_always_there(tmp_path: Path) -> None:
+    config = load({"OPENAI_API_KEY": "k", "OPENAI_MODELS": "a, b,", "GEMINI_API_KEY": "g"}, tmp_path)
+    assert [model.name for model in models(config)] == ["a", "b", "gemini-2.5-flash", "demo"]
+    assert Catalog(models(config)).default == "a"
+    assert Catalog(models(config), "demo").default == "demo"
+    assert [model.name for model in models(Config())] == ["demo"]
+
+
+def test_a_model_server_without_a_key_needs_only_its_address(tmp_path: Path) -> None:
+    config = load({"OPENAI_BASE_URL": "http://127.0.0.1:8000/v1", "OPENAI_MODELS": "local"}, tmp_path)
+    assert config.upstreams == (
+        UpstreamRow("openai", "http://127.0.0.1:8000/v1", None, (ModelRow("local", "local"),)),
+    )
+
+
+def test_a_config_does_not_show_its_keys(tmp_path: Path) -> None:
+    assert "canary" not in repr(load({"OPENAI_API_KEY": "sk-canary"}, tmp_path))
+
+
+MODELS_FILE = """
+[[upstream]]
+name = "rack"
+base_url = "http://10.0.0.5:8000/v1/"
+api_key_env = "RACK_KEY"
+models = ["big", "small"]
+
+[model.big]
+upstream_name = "vendor/big-70b"
+context_tokens = 131072
+
+[model.demo]
+context_tokens = 1000
+"""
+
+
+def test_the_models_file_adds_upstreams_names_and_context_sizes(tmp_path: Path) -> None:
+    (tmp_path / "models.toml").write_text(MODELS_FILE)
+    found = {model.name: model for model in models(load({"RACK_KEY": "k"}, tmp_path))}
+    assert (found["big"].upstream_name, found["big"].context_tokens) == ("vendor/big-70b", 131072)
+    assert (found["small"].upstream_name, found["small"].context_tokens) == ("small", 8192)
+    assert found["demo"].context_tokens == 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[[upstream]\n", "not TOML"),
+        ("[[upstream]]\nname = 'x'\n", "base_url"),
+        ("[[upstream]]\nname='x'\nbase_url='http://x'\nmodels=['m']\nkey='sk'\n", "key"),
+        ("[[upstream]]\nname='x'\nbase_url='http://x'\nmodels=['m']\napi_key_env='NONE'\n", "NONE"),
+        ("[model.m]\ncontext_tokens = 'many'\n", "context_tokens"),
+    ],
+)
+def test_a_wrong_models_file_is_refused_with_the_place(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "other.toml").write_text(text)
+    with pytest.raises(Misconfigured, match=says):
+        load({"MODELS_FILE": "other.toml"}, tmp_path)
