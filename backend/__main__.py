@@ -25,7 +25,7 @@ def main() -> int:
     try:
         settings = config.load(os.environ, Path.cwd())
         if arguments.command == "check":
-            return check.run(arguments.url or f"http://{settings.host}:{settings.port}")
+            return check.run(arguments.url or settings.url())
         return serving.run(settings)
     except Misconfigured as exc:
         print(f"parley: {exc}", file=sys.stderr)

@@ -20,11 +20,25 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 NOT_YET = {"AUTH": ("optional", "off"), "RUNTIME": ("eventlet",), "WORKERS": ("1",)}
 """Variables with values that are planned but not there: better refused than silently ignored."""
 
+UNHEARD = (
+    "ADDRESS_LIMIT", "DATABASE_URL", "JWKS_URL", "JWT_ALGORITHM", "JWT_AUDIENCE", "JWT_ISSUER",
+    "JWT_PUBLIC_KEY", "JWT_SECRET", "LEASE_S", "LOG_FORMAT", "METRICS_TOKEN", "RATE_LIMIT",
+    "TRUSTED_PROXIES",
+)  # fmt: skip
+"""Variables that are planned as well, and change nothing yet: whoever sets one is told so."""
+
 
 def whole(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 15:
         raise ValueError("a whole number")
     return int(text)
+
+
+def port(text: str) -> int:
+    number = whole(text)
+    if number > 65535:
+        raise ValueError("a number from 0 to 65535")
+    return number
 
 
 def positive(text: str) -> int:
@@ -81,7 +95,7 @@ class Config:
     """What a program is built from. Seconds end in `_s`; None means no limit."""
 
     host: str = variable("HOST", str, "127.0.0.1")
-    port: int = variable("PORT", whole, 5000)
+    port: int = variable("PORT", port, 5000)
     store_url: str = variable("STORE_URL", store, "sqlite:///var/chat.db")
     allowed_hosts: frozenset[str] = variable("ALLOWED_HOSTS", names, frozenset())
     cors_origins: frozenset[str] = variable("CORS_ORIGINS", origins, frozenset())
@@ -107,6 +121,12 @@ class Config:
     log_level: str = variable("LOG_LEVEL", level, "info")
     upstreams: tuple[UpstreamRow, ...] = ()
     context_tokens: Mapping[str, int] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+
+    def url(self, port: int | None = None) -> str:
+        """Where it listens, as one would type it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port if port is None else port}"
 
 
 def load(environ: Mapping[str, str], folder: Path) -> Config:
@@ -127,6 +147,7 @@ def load(environ: Mapping[str, str], folder: Path) -> Config:
         **values,
         upstreams=(*known_upstreams(env), *models.upstreams),
         context_tokens=models.context_tokens,
+        ignored=tuple(name for name in UNHEARD if name in env),
     )
     if config.host not in LOOPBACK and env.get("ALLOW_ANONYMOUS") != "1":
         raise Misconfigured(

@@ -15,6 +15,7 @@ import time
 import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
+from http import HTTPStatus
 from secrets import token_hex
 from typing import Any, TypeVar
 
@@ -220,6 +221,7 @@ class StrictProtocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
     rfile: Any
     _lines: list[bytes]
     _body: Body | None = None
+    _refused = False
 
     def _read_request_line(self) -> bytes:
         """A head has its time from its first byte on; waiting for that one is waiting between requests."""
@@ -272,7 +274,7 @@ class StrictProtocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
 
     def finish(self) -> None:
         """A client that still sends would lose our answer to a reset: hear it out for a moment."""
-        if self._body is not None and not self._body.complete:
+        if self._refused or (self._body is not None and not self._body.complete):
             self._linger()
         super().finish()
 
@@ -288,7 +290,7 @@ class StrictProtocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """What the standard library would say in HTML."""
-        self._refuse(f"{code} Bad Request", explain or message or "The request is malformed")
+        self._refuse(f"{code} {HTTPStatus(code).phrase}", explain or message or "The request is malformed")
 
     def _refuse(self, status: str, sentence: str) -> None:
         """Answer in the shape of all errors, and close: what follows on the wire cannot be trusted."""
@@ -305,6 +307,7 @@ class StrictProtocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
             f"X-Request-Id: {request_id}\r\nConnection: close\r\n\r\n"
         )
         self.wfile.write(head.encode() + body)
+        self._refused = True
         self.close_connection = 1
 
 

@@ -53,8 +53,9 @@ def run(config: Config) -> int:
     server = runtimes.HttpServer(program.app, listener, config.max_body_bytes)
     runtime.spawn(server.run)
     runtime.spawn(lambda: tend(program.engine, runtime))
-    address = f"[{config.host}]" if ":" in config.host else config.host
-    logger.info("serving on http://%s:%d", address, listener.getsockname()[1])
+    for name in config.ignored:
+        logger.warning("%s is set, but this version has nothing that heeds it", name)
+    logger.info("serving on %s", config.url(listener.getsockname()[1]))
     while ending.patience_s is None:
         runtime.sleep(POLL_S)
     logger.info("ending: %d answers are running", program.engine.live_count)

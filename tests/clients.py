@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,16 +27,16 @@ class Following:
 
     def __init__(self, server: Server, response: urllib3.BaseHTTPResponse) -> None:
         assert response.status == 200, response.data
-        server.opened.append(response)
         self.response = response
         self.stream_id = response.headers["X-Stream-Id"]
         self._events = self._read()
+        server.opened.append(self.drop)
 
     def __iter__(self) -> Iterator[Event]:
         """Events as they come; ends with the answer or the line. Asked again, it goes on."""
         return self._events
 
-    def _read(self) -> Iterator[Event]:
+    def _read(self) -> Generator[Event, None, None]:
         rest = b""
         for piece in self.response.stream(65536):
             *blocks, rest = (rest + piece).split(b"\n\n")
@@ -59,6 +59,8 @@ class Following:
         return events
 
     def drop(self) -> None:
+        """Here and now: left to the garbage collector, urllib3 could wait for a lock it holds itself."""
+        self._events.close()
         self.response.close()
 
 

@@ -4,8 +4,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.servers import Server, servers
+
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 StartServer = Callable[..., Server]
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class Server:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.pool = urllib3.PoolManager(timeout=PATIENCE_S, retries=False, maxsize=50)
-        self.opened: list[urllib3.BaseHTTPResponse] = []
+        self.opened: list[Callable[[], None]] = []
         self._env = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
@@ -88,7 +88,7 @@ def servers(folder: Path) -> Iterator[list[Server]]:
         yield started
     finally:
         for server in started:
-            for response in server.opened:
-                response.close()
+            for drop in server.opened:
+                drop()
             server.kill()
             server.pool.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from secrets import token_urlsafe
 from threading import Lock
 
@@ -161,6 +161,7 @@ class Engine:
             closing = saved.closing if saved else None
             if closing is None:
                 closing = Failed.because(INTERRUPTED, tokens=log.count, at=self._runtime.now())
+                closing = replace(closing, tail_lost=True)
                 self._save(log, closing)
             self._streams.close(log, closing)
             logger.info("stream %s, left behind, is closed as %s", header.stream_id, closing.state)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from backend.chat.events import Batch, Closing, Delta, Entry, Header
+from backend.chat.events import TAIL_LOST, Batch, Closing, Delta, Entry, Failed, Header
 
 if TYPE_CHECKING:
     from backend.chat.ports import Signal
@@ -54,6 +54,15 @@ class Log:
     def text_until(self, offset: int) -> str:
         """The text of the first `offset` entries."""
         return "".join(map(text_of, self._entries[:offset]))
+
+    @property
+    def closing_number(self) -> int | None:
+        """What the chat doors number the closing: one past the last text piece, where readers can hold
+        no more than there is. None while the log is open."""
+        if self.closing is None:
+            return None
+        lost = isinstance(self.closing, Failed) and self.closing.tail_lost
+        return self.count + (TAIL_LOST if lost else 1)
 
     def append(self, entries: list[Entry]) -> None:
         """Add what was generated. Raises LogClosed."""

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
+from itertools import cycle, islice
 
 from backend.chat.context import estimate_turns
 from backend.chat.errors import UpstreamError
@@ -16,6 +17,9 @@ from backend.providers.demo_text import compose
 
 UNPACED_BATCH = 32
 STALL_S = 600.0
+LEAST = {"tps": 0.1, "ttft": 0.0}
+MOST = {"tps": 1e6, "ttft": STALL_S}
+"""No message may hold an answer for longer than a stall."""
 
 _TOKEN = re.compile(r"\s*\S{1,9}|\s+")
 _DIRECTIVES = re.compile(r"\[\[demo((?:\s+[a-z]+(?:=[0-9.]{1,9})?)*)\s*\]\]\s*")
@@ -52,8 +56,8 @@ def read_script(question: str) -> tuple[Script, str]:
         name, _, value = word.partition("=")
         if name == "echo":
             fields[name] = True
-        elif name in ("tps", "ttft") and value.count(".") <= 1 and value.strip("."):
-            fields[name] = float(value)
+        elif name in LEAST and value.count(".") <= 1 and value.strip("."):
+            fields[name] = float(value) and min(max(float(value), LEAST[name]), MOST[name])
         elif name in ("tokens", "fail", "hang") and value.isdigit():
             fields[name] = int(value)
     return Script(**fields), question[: found.start()] + question[found.end() :]  # type: ignore[arg-type]
@@ -68,7 +72,7 @@ class Demo:
     def stream(self, prompt: Prompt, stop: Stop) -> Generator[Piece, None, None]:
         script, question = read_script(prompt.turns[-1].content)
         earlier = [turn.content for turn in prompt.turns[:-1] if turn.role == "user"]
-        tokens = _tokens(script, question, earlier)
+        tokens = _tokens(script, question, earlier, prompt.max_tokens + 1)
         sent = min(len(tokens), prompt.max_tokens)
         rate = self._tokens_per_second if script.tps is None else script.tps
         ends = [end for end in (script.fail, script.hang) if end is not None]
@@ -84,12 +88,12 @@ class Demo:
         yield Ended("stop" if sent == len(tokens) else "length", usage)
 
 
-def _tokens(script: Script, question: str, earlier: list[str]) -> list[str]:
+def _tokens(script: Script, question: str, earlier: list[str], at_most: int) -> list[str]:
     text = question if script.echo else compose(question, earlier)
     tokens = _TOKEN.findall(text)
     if script.tokens is None or not tokens:
         return tokens
-    return (tokens * (script.tokens // len(tokens) + 1))[: script.tokens]
+    return list(islice(cycle(tokens), min(script.tokens, at_most)))
 
 
 def _paced(tokens: list[str], rate: float, ttft_s: float, stop: Stop) -> Generator[Piece, None, None]:

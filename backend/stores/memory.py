@@ -44,7 +44,8 @@ class _Ended:
 
 
 class MemoryStreams:
-    """Running logs, and the finished ones while they fit into `max_bytes`, the newest longest.
+    """Running logs, and the finished ones while they fit into `max_bytes`, the newest longest. A key
+    outlives a log that had to make room: asked again, it is expired, not generated twice.
 
     The lock guards the finished ones; claims and logs guard themselves.
     """
@@ -105,6 +106,7 @@ class MemoryStreams:
             for ended in list(self._ended.values()):
                 if (ended.header.owner, ended.header.session_id) == (owner, session_id):
                     self._drop(ended)
+                    self._claims.forget(ended.header)
                     del self._ended[ended.header.stream_id]
 
     def abandoned(self) -> list[Log]:
@@ -114,6 +116,7 @@ class MemoryStreams:
         with self._lock:
             for ended in self._older_than(self._ttl_s):
                 self._drop(ended)
+                self._claims.forget(ended.header)
             for ended in self._older_than(self._ttl_s * TOMBSTONE_TTLS):
                 del self._ended[ended.header.stream_id]
 
@@ -128,7 +131,6 @@ class MemoryStreams:
         if ended.log is not None:
             ended.log = None
             self._bytes -= ended.size
-            self._claims.forget(ended.header)
 
     def _older_than(self, age_s: float) -> list[_Ended]:
         before_s = self._runtime.monotonic() - age_s

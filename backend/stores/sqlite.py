@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from backend.chat.errors import Unavailable
+from backend.chat.errors import NotFound, StreamExpired, Unavailable
 from backend.chat.events import Closing, Entry, Header
 from backend.chat.log import Log
 from backend.chat.ports import Runtime
@@ -54,9 +54,9 @@ class SqliteStreams:
     def create(self, header: Header) -> Log:
         """The header is in the file before the question is: both go through one queue."""
         log = Log(header, self._runtime.signal())
-        winner = self._claims.take(log)
-        if winner is not header:
-            return self.get(winner.owner, winner.stream_id)
+        while (winner := self._claims.take(log)) is not header:
+            if known := self._remembered(winner):
+                return known
         self._saved[header.stream_id] = 0
         self._database.post(insert_stream(header))
         if not self._checkpointing:
@@ -66,7 +66,7 @@ class SqliteStreams:
 
     def by_key(self, idempotency: Idempotency) -> Log | None:
         header = self._claims.known(idempotency)
-        return self.get(header.owner, header.stream_id) if header else None
+        return self._remembered(header) if header else None
 
     def get(self, owner: str, stream_id: str) -> Log:
         log = self._in_memory(stream_id)
@@ -133,6 +133,14 @@ class SqliteStreams:
         for header in self._headers("NOT expired AND ended_at < ?", old):
             self._claims.forget(header)
         self._database.write(expire_streams(old, oldest))
+
+    def _remembered(self, header: Header) -> Log | None:
+        """The log of a known key, or None and the key is free if its time is over."""
+        try:
+            return self.get(header.owner, header.stream_id)
+        except (StreamExpired, NotFound):
+            self._claims.forget(header)
+            return None
 
     def _in_memory(self, stream_id: str) -> Log | None:
         if stream_id in self._unclosed:

@@ -46,7 +46,7 @@ def blueprint(engine: Engine, limits: ChatLimits) -> Blueprint:
             return jsonify(stream_fields(log))
         after = sse.read_after(stream_id, request.headers.get("Last-Event-ID"), request.args.get("after"))
         partial = _read_flag("partial", default=True)
-        if log.closing is not None and after == log.count + 1:
+        if after == log.closing_number:
             return Response(status=204)
         return _answer(log, after, partial)
 

@@ -43,7 +43,7 @@ def caller() -> Caller:
 
 def body() -> bytes:
     """The request's body. Raises UnsupportedMediaType, and what the server's reading of it raises."""
-    if request.headers.get("Content-Encoding", "identity") != "identity":
+    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise UnsupportedMediaType("Compressed bodies are not read; send the JSON as it is")
     if request.mimetype.startswith("multipart/"):
         raise UnsupportedMediaType("Forms are not read; send the fields as a JSON body")
@@ -105,11 +105,12 @@ def install(app: Flask, origins: Origins) -> None:
     def leave(response: Response) -> Response:
         response.headers["X-Request-Id"] = g.request_id
         response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.headers.add("Vary", "Origin")
         origin = request.headers.get("Origin")
         if origin and origins.is_foreign_allowed(origin):
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Expose-Headers"] = EXPOSED
-            response.headers.add("Vary", "Origin")
         took_ms = (time.monotonic() - g.started_s) * 1000
         logger.info("%s %s %d %.1f ms %s", request.method, _loggable(request.path), response.status_code,
                     took_ms, g.request_id)  # fmt: skip

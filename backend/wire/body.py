@@ -28,7 +28,7 @@ def read_body(raw: bytes) -> Body:
     """A JSON object, or InvalidJson saying what is wrong with it.
 
     Refused besides what is no JSON: anything but UTF-8, a name given twice, NaN and Infinity, numbers
-    past 64 bits or a double, nesting past 200 levels, half a surrogate pair, and NUL.
+    past 64 bits or a double, nesting past 254 levels, half a surrogate pair, and NUL.
     """
     try:
         value = json.loads(
@@ -74,5 +74,5 @@ def _finite(text: str) -> float:
 def _where(exc: ValueError) -> str:
     """What is wrong and where, without quoting the body."""
     if isinstance(exc, json.JSONDecodeError):
-        return f"{exc.msg} at line {exc.lineno}, column {exc.colno}"
+        return f"{exc.msg.removesuffix(' at')} at line {exc.lineno}, column {exc.colno}"
     return str(exc) if "digit" not in str(exc) else "a number is too long"

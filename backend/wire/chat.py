@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from backend.chat.errors import InvalidRequest
-from backend.chat.events import Closing, Failed, Finished, Usage
+from backend.chat.events import Closing, Failed, Finished
 from backend.chat.log import Log
 from backend.chat.requests import ChatRequest
 from backend.wire.body import Body
@@ -105,7 +105,7 @@ def closing_fields(log: Log, closing: Finished) -> dict[str, Any]:
     """What a finished answer ends with, on every chat door."""
     header = log.header
     per_second = closing.tokens / closing.duration_s if closing.duration_s > 0 else 0.0
-    fields: dict[str, Any] = {
+    return {
         "tokens": closing.tokens,
         "duration": round(closing.duration_s, 3),
         "tokens_per_second": round(per_second, 2),
@@ -116,23 +116,25 @@ def closing_fields(log: Log, closing: Finished) -> dict[str, Any]:
         "message_id": header.message_id,
         "model": header.model,
         "finish_reason": closing.finish_reason,
-        "usage": usage_fields(closing.usage),
+        **usage_fields(closing),
         "timestamp": closing.at,
     }
-    if closing.usage.estimated:
+
+
+def usage_fields(closing: Finished) -> dict[str, Any]:
+    """What was used, who says so if not the model, and how much history was left out, if any was."""
+    usage = closing.usage
+    counts = {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+    fields: dict[str, Any] = {"usage": {**usage.details, **counts}}
+    if usage.estimated:
         fields["usage_source"] = "estimate"
     if closing.history_dropped:
         fields["history_dropped"] = closing.history_dropped
     return fields
-
-
-def usage_fields(usage: Usage) -> dict[str, Any]:
-    return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.total_tokens,
-        **usage.details,
-    }
 
 
 def stream_fields(log: Log) -> dict[str, Any]:
@@ -159,7 +161,7 @@ def ending_fields(closing: Closing) -> dict[str, Any]:
         "finish_reason": closing.finish_reason,
         "duration": round(closing.duration_s, 3),
         "ttft_ms": closing.ttft_ms,
-        "usage": usage_fields(closing.usage),
+        **usage_fields(closing),
         "ended_at": closing.at,
     }
 

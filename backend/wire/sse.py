@@ -57,15 +57,16 @@ def token_events_with_partial(stream_id: str, batch: Batch, said: str, max_chars
 
 
 def closing_event(log: Log, request_id: str) -> bytes:
-    """The last event, numbered one past the last text piece."""
-    closing, header = log.closing, log.header
+    """The last event. The log must be closed."""
+    closing, header, number = log.closing, log.header, log.closing_number
     assert closing is not None
+    assert number is not None
     if isinstance(closing, Failed):
         ids = {"session_id": header.session_id, "stream_id": header.stream_id}
         fields = chat_error(closing, request_id, **ids)
     else:
         fields = {"done": True, **closing_fields(log, closing)}
-    return _event(header.stream_id, log.count + 1, fields)
+    return _event(header.stream_id, number, fields)
 
 
 def reset_event(stream_id: str, text: str, count: int) -> bytes:

@@ -48,6 +48,11 @@ def test_a_killed_servers_answer_is_interrupted_and_nothing_checkpointed_is_lost
     *rest, again = resume(server, stream_id, after).all()
     assert rest == tokens[after:]
     assert again.data["type"] == "interrupted"
+    one_more = resume(server, stream_id, len(tokens) + 1).all()
+    assert one_more[0].data == {"reset": True, "partial": text, "count": len(tokens)}
+    assert one_more[1].data["type"] == "interrupted", "who had one piece more is told, not taken for done"
+    url = f"{server.url}/api/chat/streams/{stream_id}?after={failed.number}"
+    assert server.pool.request("GET", url).status == 204
     *joined, again = ask(server, "[[demo tokens=1000]] go", session_id="s", key="k").all()
     assert joined == tokens, "the same key joins the broken answer"
     assert again.id == failed.id

@@ -248,6 +248,15 @@ def test_a_stream_outlived_by_its_time_is_expired_and_its_key_free(
         streams.get("bob", "1")
 
 
+def test_a_key_used_again_after_its_time_begins_a_new_answer(open_stores: Callable[..., Stores]) -> None:
+    streams = open_stores(ttl_s=0.0).streams
+    streams.close(streams.create(header("1", idempotency=KEY)), finished("2020-01-01T00:00:00.000000+00:00"))
+    if isinstance(streams, MemoryStreams):
+        streams.sweep()
+    assert streams.by_key(KEY) is None
+    assert streams.create(header("2", idempotency=KEY)).header.stream_id == "2"
+
+
 def test_a_running_log_is_not_swept_away(open_stores: Callable[..., Stores]) -> None:
     streams = open_stores(ttl_s=0.0).streams
     log = streams.create(header("1", "s"))

@@ -32,6 +32,17 @@ def test_ended_answers_are_dropped_oldest_first_when_they_are_too_large() -> Non
     assert streams.get("", "4")
 
 
+def test_an_answer_that_had_to_make_room_is_not_generated_again_for_its_key() -> None:
+    streams = MemoryStreams(Clock(), 3600, max_bytes=1000)
+    log = streams.create(header("1", idempotency=KEY))
+    streams.append(log, ["x" * 10_000])
+    streams.close(log, finished())
+    with pytest.raises(StreamExpired):
+        streams.by_key(KEY)
+    with pytest.raises(StreamExpired):
+        streams.create(header("2", idempotency=KEY))
+
+
 def test_a_running_answer_is_never_dropped_however_large() -> None:
     streams = MemoryStreams(Clock(), 3600, max_bytes=1000)
     log = streams.create(header("live"))
