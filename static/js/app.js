@@ -1,0 +1,46 @@
+// Puts the page together: the conversation, the list beside it, the box below, the address above.
+
+import { Composer } from "./composer.js";
+import { Conversation } from "./conversation.js";
+import { copyOnClick } from "./copying.js";
+import { Drawer } from "./drawer.js";
+import { insist } from "./http.js";
+import { notice } from "./notices.js";
+import { Follower } from "./scroll.js";
+import { idFrom, merge } from "./sessions.js";
+
+const $ = (id) => document.getElementById(id);
+
+const scroll = new Follower($("scroller"), $("messages"), $("latest"));
+const composer = new Composer({
+  onSend: (text) => conversation.send(text),
+  onStop: () => conversation.stop(),
+  onWait: () => conversation.waiting(),
+});
+const drawer = new Drawer({
+  onRemoved: (id) => { if (id === conversation.session) location.hash = "#/"; },
+  onProblem: notice,
+});
+const conversation = new Conversation({ composer, drawer, scroll });
+
+copyOnClick($("messages"));
+
+$("empty").addEventListener("click", (event) => {
+  const example = event.target.closest("button.example");
+  if (example) conversation.send(example.textContent);
+});
+
+addEventListener("hashchange", () => {
+  conversation.show(idFrom(location.hash));
+  composer.focus();
+});
+// Asking for a new chat while in one that has no address yet changes no hash.
+for (const link of document.querySelectorAll('a[href="#/"]')) {
+  link.addEventListener("click", () => { if (location.hash === "#/") conversation.show(null); });
+}
+
+conversation.show(idFrom(location.hash));
+composer.focus();
+// Without them there is the list of this browser and the server's own choice of a model.
+merge().then(() => drawer.draw(), () => {});
+insist("GET", "/api/status").then(({ models }) => composer.models(models), () => {});

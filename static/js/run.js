@@ -1,0 +1,108 @@
+// One answer while it arrives: what the events of its stream do to its element.
+
+import { Pace, ofDone, remark } from "./figures.js";
+import { Answer } from "./render.js";
+import { stop } from "./stream.js";
+
+export class Run {
+  streamId = null;
+  answer = new Answer();
+  #controller = new AbortController();
+  #pace;
+  #lost = false;
+  #stopping = false;
+
+  /** `owner` is told `started(run)`, `line(run, sentence)`, `refused(run, event)`, `gone(run)`,
+      `ended(run, sentence, isBroken)` and `unstopped(run, error)`. `count` is where a joined answer was. */
+  constructor(session, owner, count = 0) {
+    this.session = session;
+    this.owner = owner;
+    this.#pace = new Pace(count);
+    this.answer.begin();
+  }
+
+  get signal() {
+    return this.#controller.signal;
+  }
+
+  /** Leave it; it runs on. */
+  detach() {
+    this.#controller.abort();
+  }
+
+  async watch(events) {
+    try {
+      for await (const event of events) this[`_${event.kind}`](event);
+    } catch (error) {
+      if (!this.signal.aborted) this._failed({ error: `The page could not go on: ${error.message}` });
+    }
+  }
+
+  /** False if the server may not even have the question and there is no line to stop it over. */
+  stop() {
+    if (this.#stopping) return true;
+    this.#stopping = true;
+    if (this.streamId) this.#askToStop();
+    return Boolean(this.streamId) || !this.#lost;
+  }
+
+  async #askToStop() {
+    try {
+      await stop(this.streamId);
+    } catch (error) {
+      this.#stopping = false;
+      this.owner.unstopped(this, error);
+    }
+  }
+
+  _started({ streamId }) {
+    this.streamId = streamId;
+    this.owner.started(this);
+    if (this.#stopping) this.#askToStop();
+  }
+
+  _token({ text, count }) {
+    this.answer.append(text, this.#pace.at(count));
+  }
+
+  _reset({ text, count }) {
+    this.answer.replace(text, this.#pace.at(count));
+  }
+
+  _lost() {
+    this.answer.line("reconnecting…");
+    if (!this.#lost) this.owner.line(this, "The connection is lost; reconnecting");
+    this.#lost = true;
+  }
+
+  _back() {
+    this.answer.line("");
+    if (this.#lost) this.owner.line(this, "Connected again");
+    this.#lost = false;
+  }
+
+  _done(event) {
+    this.answer.end(event.full_response);
+    this.answer.figures(ofDone(event));
+    const sentence = remark(event);
+    if (sentence) this.answer.note("", sentence);
+    this.owner.ended(this, event.finish_reason === "stopped" ? "Stopped" : "The answer is complete", false);
+  }
+
+  _failed({ error }) {
+    this.answer.end();
+    this.owner.ended(this, error, true);
+  }
+
+  _refused(event) {
+    this.owner.refused(this, event);
+  }
+
+  _unreachable(event) {
+    this.owner.refused(this, event);
+  }
+
+  _gone() {
+    this.owner.gone(this);
+  }
+}

@@ -1,0 +1,82 @@
+// The chats this browser knows. The server lists nothing to a caller without a name, so the ids are
+// kept here and whatever the server does list is added.
+
+import { call, insist, randomId, Refused } from "./http.js";
+
+const KEY = "parley.sessions";
+const MOST = 200;
+const ID = /^[A-Za-z0-9_-]{1,64}$/;
+
+export const newId = randomId;
+
+/** `[{id, title, at}]`, the last used first. */
+export function list() {
+  try {
+    const kept = JSON.parse(localStorage.getItem(KEY) ?? "[]");
+    return Array.isArray(kept) ? kept.filter((each) => ID.test(each?.id)) : [];
+  } catch {
+    return [];
+  }
+}
+
+/** Puts it on top of the list; a title given before stays. */
+export function remember(id, title) {
+  const known = list();
+  const before = known.find((each) => each.id === id);
+  keep([{ id, title: before?.title || title, at: new Date().toISOString() }, ...known.filter((each) => each.id !== id)]);
+}
+
+export function forget(id) {
+  keep(list().filter((each) => each.id !== id));
+}
+
+/** Adds what the server says of some; its titles win. */
+export function add(told) {
+  const all = new Map(list().map((each) => [each.id, each]));
+  for (const { id, title, at } of told) all.set(id, { id, title: title || all.get(id)?.title || "", at });
+  keep([...all.values()]);
+}
+
+/** Adds what the server lists. */
+export async function merge() {
+  const { sessions } = await call("GET", "/api/chat/sessions?limit=50");
+  add(sessions.map(({ session_id: id, title, updated_at: at }) => ({ id, title, at })));
+}
+
+/** The session with its messages. Throws Refused; a session that is gone leaves the list. */
+export async function load(id, signal, onLost) {
+  try {
+    return await insist("GET", path(id), signal, onLost);
+  } catch (error) {
+    if (error instanceof Refused && error.status === 404) forget(id);
+    throw error;
+  }
+}
+
+export async function remove(id) {
+  try {
+    await call("DELETE", path(id));
+  } catch (error) {
+    if (!(error instanceof Refused && error.status === 404)) throw error;
+  }
+  forget(id);
+}
+
+/** The id in `#/s/<id>`, or null. */
+export function idFrom(hash) {
+  const id = hash.startsWith("#/s/") ? hash.slice(4) : "";
+  return ID.test(id) ? id : null;
+}
+
+export const link = (id) => `#/s/${id}`;
+
+const path = (id) => `/api/chat/sessions/${encodeURIComponent(id)}`;
+
+function keep(sessions) {
+  sessions.sort((a, b) => (a.at < b.at ? 1 : -1));
+  try {
+    localStorage.setItem(KEY, JSON.stringify(sessions.slice(0, MOST)));
+  } catch {
+    // Private windows may refuse to store; the page works without its list.
+  }
+}

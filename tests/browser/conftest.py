@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request, expect, sync_playwright
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE_MS = 20_000
+TELL_VIOLATIONS = """
+addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI, sample }) =>
+    console.error("policy violated:", violatedDirective, blockedURI, sample));
+"""
+
+
+@dataclass
+class Visit:
+    """A page in a browser of its own, and everything it did that a page should not."""
+
+    page: Page
+    home: str
+    errors: list[str] = field(default_factory=list)
+    dialogs: list[str] = field(default_factory=list)
+    abroad: list[str] = field(default_factory=list)
+
+    def watch(self) -> None:
+        page = self.page
+        page.add_init_script(TELL_VIOLATIONS)
+        page.on("console", self._said)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("dialog", self._interrupted)
+        page.on("popup", lambda popup: self.abroad.append(popup.url))
+        page.context.on("request", self._requested)
+
+    @property
+    def violations(self) -> list[str]:
+        marks = ("policy violated", "Content Security Policy", "Trusted")
+        return [error for error in self.errors if any(mark in error for mark in marks)]
+
+    @property
+    def thrown(self) -> list[str]:
+        """Errors other than those of requests that failed."""
+        return [error for error in self.errors if not error.startswith("Failed to load resource")]
+
+    def _said(self, said: ConsoleMessage) -> None:
+        if said.type == "error":
+            self.errors.append(said.text)
+
+    def _interrupted(self, dialog: Dialog) -> None:
+        self.dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    def _requested(self, request: Request) -> None:
+        if urlsplit(request.url).netloc != urlsplit(self.home).netloc:
+            self.abroad.append(request.url)
+
+
+OpenPage = Callable[..., Visit]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM.exists():
+        pytest.fail("Chromium is missing: install it with apt-get install chromium", pytrace=False)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[OpenPage]:
+    """`open_page(url, viewport=…)` is a visit by somebody new. No visit may end with a script error or
+    a violated policy, or ask anything of another host."""
+    expect.set_options(timeout=PATIENCE_MS)
+    visits: list[Visit] = []
+
+    def visit(url: str, **options: Any) -> Visit:
+        context = browser.new_context(**options)
+        context.set_default_timeout(PATIENCE_MS)
+        visits.append(Visit(context.new_page(), url))
+        visits[-1].watch()
+        visits[-1].page.goto(url)
+        return visits[-1]
+
+    yield visit
+    for each in visits:
+        each.page.context.close()
+    assert [each.thrown for each in visits if each.thrown] == []
+    assert [each.abroad for each in visits if each.abroad] == []
