@@ -5,12 +5,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from threading import Lock
-from typing import TYPE_CHECKING
 
 from backend.chat.events import TAIL_LOST, Batch, Closing, Delta, Entry, Failed, Header
-
-if TYPE_CHECKING:
-    from backend.chat.ports import Signal
+from backend.chat.signals import Signal
 
 
 class LogClosed(Exception):

@@ -10,20 +10,10 @@ from backend.chat.events import Closing, Entry, Header, Usage
 from backend.chat.log import Log
 from backend.chat.requests import Idempotency
 from backend.chat.sessions import Changes, Message, Session
+from backend.chat.signals import Signal
 from backend.chat.stop import Stop
 
 T = TypeVar("T")
-
-
-class Signal(Protocol):
-    """Many wait, one wakes them all."""
-
-    def wait_for(self, ready: Callable[[], bool], timeout_s: float) -> bool:
-        """Block until `ready()` holds or the time is over; what `ready()` said last. No wake-up is
-        lost between the check and the wait."""
-
-    def notify(self) -> None:
-        """Have every waiter look again."""
 
 
 class Runtime(Protocol):

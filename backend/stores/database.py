@@ -12,7 +12,8 @@ from threading import Lock
 from typing import IO, TypeVar
 
 from backend.chat.errors import Misconfigured, Unavailable
-from backend.chat.ports import Runtime, Signal
+from backend.chat.ports import Runtime
+from backend.chat.signals import Signal
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "form-action 'none'",
         "frame-ancestors 'none'",
         "require-trusted-types-for 'script'",
-        "trusted-types parley dompurify",
+        "trusted-types dompurify",
     )
 )
 

@@ -45,7 +45,9 @@ export const blocks = (text) => marked.lexer(text);
 export function nodes(block) {
   const fragment = sanitise(marked.parser([block]));
   for (const link of fragment.querySelectorAll("a")) secure(link);
-  for (const item of fragment.querySelectorAll("li")) if (/^\s*[☐☑]/.test(item.textContent)) item.className = "task";
+  for (const item of fragment.querySelectorAll("li")) {
+    if (/^\s*[☐☑]/.test(item.textContent)) item.className = "task";
+  }
   for (const table of fragment.querySelectorAll("table")) wrap(table, "table");
   for (const code of fragment.querySelectorAll("pre > code")) dress(code);
   return [...fragment.childNodes];

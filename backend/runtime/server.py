@@ -1,7 +1,4 @@
-"""The one file that knows which green-thread library runs us: patching, signals, threads, serving.
-
-`patch()` must be called before anything else is imported; `python -m backend` does.
-"""
+"""The HTTP server: connections, and the strict reading of what comes over them."""
 
 from __future__ import annotations
 
@@ -12,129 +9,32 @@ import logging
 import socket
 import sys
 import time
-import warnings
 from collections.abc import Callable
-from datetime import UTC, datetime
 from http import HTTPStatus
 from secrets import token_hex
-from typing import Any, TypeVar
+from typing import Any
 
-with warnings.catch_warnings():
-    # It says at every start that it is being retired; that is known, and why only this file names it.
-    warnings.simplefilter("ignore")
-    import eventlet
-import eventlet.hubs
-import eventlet.tpool
+import eventlet
 import eventlet.wsgi
-from greenlet import getcurrent
 
-from backend.chat.errors import InvalidRequest, PayloadTooLarge
+from backend.runtime.body import Body
 from backend.wire.framing import (
     MAX_HEAD_BYTES,
     MAX_HEADERS,
     MAX_REQUEST_LINE,
     BadFraming,
     check_head,
-    read_chunks,
 )
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
 App = Callable[..., Any]
 
 BACKLOG = 4096
 HEAD_S = 10.0
-BODY_S = 10.0
 KEEPALIVE_S = 75.0
 SEND_S = 120.0
 LINGER_S = 1.0
-
-
-def patch() -> None:
-    """Make the standard library's blocking calls yield to others."""
-    eventlet.monkey_patch()
-    # A database thread gives the interpreter back sooner than after the default 5 ms, so that tokens
-    # do not wait for it.
-    sys.setswitchinterval(0.0005)
-
-
-class EventletSignal:
-    """All run in one thread and switch only where they block, so no lock is needed."""
-
-    def __init__(self) -> None:
-        self._waiting: list[_Waiter] = []
-
-    def wait_for(self, ready: Callable[[], bool], timeout_s: float) -> bool:
-        until_s = time.monotonic() + timeout_s
-        while not ready():
-            left_s = until_s - time.monotonic()
-            if left_s <= 0:
-                return False
-            self._wait(left_s)
-        return True
-
-    def notify(self) -> None:
-        if self._waiting:
-            waiting, self._waiting = self._waiting, []
-            eventlet.hubs.get_hub().schedule_call_global(0, _wake_all, waiting)
-
-    def _wait(self, timeout_s: float) -> None:
-        hub = eventlet.hubs.get_hub()
-        waiter = _Waiter()
-        self._waiting.append(waiter)
-        timer = hub.schedule_call_global(timeout_s, waiter.wake)
-        try:
-            hub.switch()
-        finally:
-            waiter.asleep = False
-            timer.cancel()
-            if waiter in self._waiting:
-                self._waiting.remove(waiter)
-
-
-class _Waiter:
-    """A greenlet to switch to once, by the signal or by its timer."""
-
-    __slots__ = ("asleep", "greenlet")
-
-    def __init__(self) -> None:
-        self.greenlet = getcurrent()
-        self.asleep = True
-
-    def wake(self) -> None:
-        if self.asleep:
-            self.asleep = False
-            self.greenlet.switch()
-
-
-def _wake_all(waiting: list[_Waiter]) -> None:
-    for waiter in waiting:
-        waiter.wake()
-
-
-class EventletRuntime:
-    """`chat.ports.Runtime` on eventlet."""
-
-    name = "eventlet"
-
-    def spawn(self, work: Callable[[], None]) -> None:
-        eventlet.spawn_n(work)
-
-    def signal(self) -> EventletSignal:
-        return EventletSignal()
-
-    def offload(self, work: Callable[[], T]) -> T:
-        return eventlet.tpool.execute(work)  # type: ignore[no-any-return]
-
-    def sleep(self, seconds: float) -> None:
-        eventlet.sleep(seconds)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def now(self) -> str:
-        return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -309,80 +209,6 @@ class StrictProtocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
         self.wfile.write(head.encode() + body)
         self._refused = True
         self.close_connection = 1
-
-
-class Body(io.RawIOBase):
-    """A request's body: bounded in bytes and time, chunks read strictly.
-
-    Reading raises PayloadTooLarge, before reading anything when the length says so, and InvalidRequest;
-    after either the connection is closed, since nobody knows where the next request would begin.
-    """
-
-    def __init__(self, raw: Any, max_bytes: int, protocol: StrictProtocol) -> None:
-        self._raw = raw
-        self._max_bytes = max_bytes
-        self._protocol = protocol
-        self._whole: io.BytesIO | None = None
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing of it is left in the connection."""
-        return self._whole is not None or self._raw.content_length == 0
-
-    def discard(self) -> None:
-        """Get an unread body out of the way of the next request, within the same bounds."""
-        if not self.complete:
-            try:
-                self._whole = io.BytesIO(self._read_whole())
-            except (InvalidRequest, PayloadTooLarge) as exc:
-                logger.debug("an unread body was given up: %s", exc)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if self._whole is None:
-            self._whole = io.BytesIO(self._read_whole())
-        return self._whole.readinto(buffer)
-
-    def _read_whole(self) -> bytes:
-        try:
-            with eventlet.Timeout(BODY_S):
-                return self._within_bounds()
-        except (BadFraming, OSError) as exc:
-            self._protocol.close_connection = 1
-            raise InvalidRequest("The body could not be read to its end; send it again") from exc
-        except eventlet.Timeout as exc:
-            self._protocol.close_connection = 1
-            raise InvalidRequest(f"The body took over {BODY_S:.0f} s to arrive; send it again") from exc
-        except PayloadTooLarge:
-            self._protocol.close_connection = 1
-            raise
-
-    def _within_bounds(self) -> bytes:
-        raw = self._raw
-        if not raw.chunked_input:
-            if raw.content_length > self._max_bytes:
-                raise too_large(self._max_bytes)
-            body: bytes = raw.read()
-            if len(body) < raw.content_length:
-                raise BadFraming("The body ended early")
-            return body
-        if raw.should_send_hundred_continue:
-            raw.send_hundred_continue_response()
-            raw.is_hundred_continue_response_sent = True
-        pieces, size = [], 0
-        for piece in read_chunks(raw.rfile.read, raw.rfile.readline):
-            size += len(piece)
-            if size > self._max_bytes:
-                raise too_large(self._max_bytes)
-            pieces.append(piece)
-        raw.chunk_length = 0  # read to its end: there is nothing to discard
-        return b"".join(pieces)
-
-
-def too_large(max_bytes: int) -> PayloadTooLarge:
-    return PayloadTooLarge(f"The body is over {max_bytes} bytes (MAX_BODY_BYTES); send less")
 
 
 def client_gone(connection: Any) -> bool:
