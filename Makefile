@@ -28,7 +28,7 @@ format: $(VENV)/.dev
 # Chromium for the page's tests: the system's, else Debian's.
 .PHONY: chromium
 chromium:
-	@command -v chromium chromium-browser google-chrome >/dev/null || { \
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; { \
 		echo "Chromium is missing; installing it with apt-get"; \
 		(apt-get update -qq && apt-get install -y -qq chromium) || { \
 			echo "Install Chromium (apt-get install chromium) and run make test again" >&2; exit 1; }; }
