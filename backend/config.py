@@ -30,7 +30,7 @@ UNHEARD = (
 
 def whole(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 15:
-        raise ValueError("a whole number")
+        raise ValueError("a whole number, 0 or more")
     return int(text)
 
 
@@ -76,6 +76,13 @@ def names(text: str) -> frozenset[str]:
     return frozenset(name.strip().lower() for name in text.split(",") if name.strip())
 
 
+def hosts(text: str) -> frozenset[str]:
+    found = names(text)
+    if any("/" in name or (":" in name and name.count(":") < 2) for name in found):
+        raise ValueError("a comma list of host names without scheme or port, or *")
+    return found
+
+
 def origins(text: str) -> frozenset[str]:
     found = names(text)
     for origin in found:
@@ -97,7 +104,7 @@ class Config:
     host: str = variable("HOST", str, "127.0.0.1")
     port: int = variable("PORT", port, 5000)
     store_url: str = variable("STORE_URL", store, "sqlite:///var/chat.db")
-    allowed_hosts: frozenset[str] = variable("ALLOWED_HOSTS", names, frozenset())
+    allowed_hosts: frozenset[str] = variable("ALLOWED_HOSTS", hosts, frozenset())
     cors_origins: frozenset[str] = variable("CORS_ORIGINS", origins, frozenset())
     default_model: str | None = variable("DEFAULT_MODEL", str, None)
     demo_tokens_per_second: float = variable("DEMO_TOKENS_PER_SECOND", seconds, 60.0)
@@ -134,8 +141,7 @@ def load(environ: Mapping[str, str], folder: Path) -> Config:
 
     Raises Misconfigured with a sentence that says what to set. An empty variable is one not set.
     """
-    written = {name: value for name, value in dotenv_values(folder / ".env").items() if value}
-    env = {**written, **{name: value for name, value in environ.items() if value}}
+    env = {**_written(folder / ".env"), **{name: value for name, value in environ.items() if value}}
     refuse_not_yet(env)
     values = {}
     for row in fields(Config):
@@ -154,6 +160,13 @@ def load(environ: Mapping[str, str], folder: Path) -> Config:
             f"HOST={config.host} lets anybody on the network in; set ALLOW_ANONYMOUS=1 if that is meant"
         )
     return config
+
+
+def _written(path: Path) -> dict[str, str]:
+    try:
+        return {name: value for name, value in dotenv_values(path).items() if value}
+    except (UnicodeDecodeError, OSError) as exc:
+        raise Misconfigured(f"{path.name} cannot be read as UTF-8 text; save it as that") from exc
 
 
 def refuse_not_yet(env: Mapping[str, str]) -> None:

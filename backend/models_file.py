@@ -64,13 +64,13 @@ def read_models_file(path: Path, env: Mapping[str, str]) -> ModelsFile:
     try:
         file = _File.model_validate(tomllib.loads(path.read_text("utf-8")))
     except OSError as exc:
-        raise Misconfigured(f"MODELS_FILE {path.name} cannot be read: {exc.strerror}") from exc
+        raise Misconfigured(f"MODELS_FILE {path} cannot be read: {exc.strerror}") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise Misconfigured(f"MODELS_FILE {path.name} is not TOML: {exc}") from exc
+        raise Misconfigured(f"MODELS_FILE {path} is not TOML: {exc}") from exc
     except ValidationError as exc:
         first = exc.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise Misconfigured(f"MODELS_FILE {path.name}, {place}: {first['msg']}") from exc
+        raise Misconfigured(f"MODELS_FILE {path}, {place}: {first['msg']}") from exc
     return ModelsFile(
         upstreams=tuple(_row(upstream, file.model, env) for upstream in file.upstream),
         context_tokens={

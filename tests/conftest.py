@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from shutil import which
 
 import pytest
 from hypothesis import settings
+from playwright.sync_api import Browser, sync_playwright
 
 from tests.servers import Server, servers
 
@@ -12,6 +14,17 @@ settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 StartServer = Callable[..., Server]
+
+CHROMIUM = Path(which("chromium") or which("chromium-browser") or which("google-chrome") or "chromium")
+ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture
@@ -35,3 +48,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with servers(folder) as started:
         started.append(Server(folder, {"DEMO_TOKENS_PER_SECOND": "0", "MAX_STREAMS_PER_CALLER": "200"}))
         yield started[0]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests: Playwright runs one at a time in a process."""
+    if not CHROMIUM.exists():
+        pytest.fail("Chromium is missing: install it with apt-get install chromium", pytrace=False)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        yield browser
+        browser.close()

@@ -38,6 +38,9 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         {"LOG_LEVEL": "loud"},
         {"STORE_URL": "sqlite://"},
         {"STORE_URL": "postgresql://x"},
+        {"PORT": "65536"},
+        {"ALLOWED_HOSTS": "https://example.org"},
+        {"ALLOWED_HOSTS": "example.org:80"},
         {"CORS_ORIGINS": "example.org"},
         {"CORS_ORIGINS": "https://example.org/path"},
         {"WORKERS": "2"},
@@ -53,6 +56,12 @@ def test_a_wrong_value_is_refused_and_the_sentence_names_the_variable(
 ) -> None:
     with pytest.raises(Misconfigured, match=next(iter(env))):
         load(env, tmp_path)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes("PORT=7000".encode("utf-16"))
+    with pytest.raises(Misconfigured, match="UTF-8"):
+        load({}, tmp_path)
 
 
 def test_the_network_is_let_in_only_when_that_is_said(tmp_path: Path) -> None:

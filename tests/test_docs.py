@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 import urllib3
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from backend.app import build
 from backend.chat.errors import ParleyError
 from backend.config import NOT_YET, Config, load
 from backend.providers.demo import Script
-from tests.browser.conftest import ARGS, CHROMIUM, PATIENCE_MS
+from tests.browser.conftest import PATIENCE_MS
 from tests.browser.line import Line, line_to
 from tests.conftest import StartServer
 from tests.fakes.runtime import ThreadRuntime
@@ -432,13 +432,11 @@ def test_the_react_hook_resumes_reloads_and_stops(slow: Server, line: Line, tmp_
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-        page = browser.new_page()
-        page.set_default_timeout(PATIENCE_MS)
-        yield page
-        browser.close()
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    yield page
+    page.close()
 
 
 @pytest.mark.server

@@ -14,6 +14,7 @@ from backend.chat.log import Log
 from backend.chat.ports import Admission, Model, Models, Runtime, SessionStore, StreamStore
 from backend.chat.requests import Caller, ChatRequest
 from backend.chat.sessions import Message, Session, title_from
+from backend.chat.snapshot import Snapshot, snapshot
 from backend.chat.writer import INTERRUPTED, Task, Writer
 
 logger = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ class Engine:
             stream_id=new_id(),
             owner=caller.owner,
             session_id=session.session_id if session else None,
+            question_id=new_id(),
             message_id=new_id(),
             model=model.name,
             created_at=self._runtime.now(),
@@ -115,6 +117,10 @@ class Engine:
 
     def running(self, caller: Caller, session_id: str) -> Log | None:
         return self._streams.running(caller.owner, session_id)
+
+    def snapshot(self, caller: Caller, session_id: str) -> Snapshot | None:
+        """A session with its messages and its running answer, as of one moment."""
+        return snapshot(self._sessions, self._streams, caller.owner, session_id)
 
     def follow(self, log: Log, after: int = 0) -> Iterator[Batch | None]:
         """Batches from offset `after` on, the last one with the closing; None after each second of
@@ -152,19 +158,30 @@ class Engine:
         return deleted
 
     def recover(self) -> None:
-        """End what a writer that is gone left behind: as its saved message says, else as interrupted."""
+        """End what a writer that is gone left behind: as its saved message says, else as interrupted.
+
+        One whose question was not saved never began, for its caller either: it is dropped with its key,
+        so that asking again asks.
+        """
         for log in self._streams.abandoned():
-            header = log.header
-            saved = None
-            if header.session_id is not None:
-                saved = self._sessions.find_message(header.owner, header.session_id, header.message_id)
-            closing = saved.closing if saved else None
+            stream_id = log.header.stream_id
+            if log.header.session_id is not None and self._saved(log.header.question_id, log.header) is None:
+                self._streams.discard(log)
+                logger.info("stream %s, left behind without its question, is dropped", stream_id)
+                continue
+            answer = self._saved(log.header.message_id, log.header)
+            closing = answer.closing if answer else None
             if closing is None:
                 closing = Failed.because(INTERRUPTED, tokens=log.count, at=self._runtime.now())
                 closing = replace(closing, tail_lost=True)
                 self._save(log, closing)
             self._streams.close(log, closing)
-            logger.info("stream %s, left behind, is closed as %s", header.stream_id, closing.state)
+            logger.info("stream %s, left behind, is closed as %s", stream_id, closing.state)
+
+    def _saved(self, message_id: str, header: Header) -> Message | None:
+        if header.session_id is None:
+            return None
+        return self._sessions.find_message(header.owner, header.session_id, message_id)
 
     def tend(self) -> None:
         """What must be done every second or so: stop the abandoned, save what could not be saved, drop
@@ -211,7 +228,7 @@ class Engine:
         if session is not None:
             if request.session_id:
                 history = self._sessions.messages(header.owner, session.session_id)
-            question = Message(new_id(), "user", request.message, "done", header.created_at)
+            question = Message(header.question_id, "user", request.message, "done", header.created_at)
             self._sessions.ask(session, question, title_from(request.message))
         kept_system = session.system if session else None
         return Task(
@@ -251,7 +268,12 @@ class Engine:
         self._streams.discard(log)
 
     def _ended(self, log: Log, closing: Closing) -> None:
-        """An answer came to its end: settle and save, each tried whatever became of the other."""
+        """An answer came to its end: its log is made durable first, so that a message is never more than
+        its log, then it is settled and saved; each is tried whatever became of the others."""
+        try:
+            self._streams.flush(log)
+        except Unavailable:
+            logger.error("stream %s could not be made durable", log.header.stream_id)
         for admission in self._admissions:
             try:
                 admission.settle(log.header, closing)

@@ -14,13 +14,14 @@ from backend.chat.requests import Idempotency
 class Header:
     """What is known of an answer before its first token.
 
-    `session_id` is None for an answer outside any session. `message_id` is the id its message will
-    have in the session, so that saving it twice saves it once. Times are ISO 8601 UTC.
+    `session_id` is None for an answer outside any session. `question_id` and `message_id` are the ids
+    that question and answer have there, so that saving one twice saves it once. Times are ISO 8601 UTC.
     """
 
     stream_id: str
     owner: str
     session_id: str | None
+    question_id: str
     message_id: str
     model: str
     created_at: str

@@ -17,11 +17,11 @@ class LogClosed(Exception):
 class Log:
     """Entries 1, 2, 3 … and then one closing; kept whole, so there is no half-gone case.
 
-    The lock guards the closing against appends: after it is set nothing is added. Readers take no
-    lock: entries only ever grow, and who sees the closing sees all of them.
+    The lock guards `_sealed` against appends: after it is set nothing is added. Readers take no lock:
+    entries only ever grow, and who sees the closing sees all of them.
     """
 
-    __slots__ = ("_blanks", "_entries", "_lock", "_signal", "closing", "header")
+    __slots__ = ("_blanks", "_entries", "_lock", "_sealed", "_signal", "closing", "header")
 
     def __init__(self, header: Header, signal: Signal) -> None:
         self.header = header
@@ -29,6 +29,7 @@ class Log:
         self._entries: list[Entry] = []
         self._blanks: list[int] = []  # offsets of the entries without text
         self._signal = signal
+        self._sealed = False
         self._lock = Lock()
 
     @property
@@ -64,7 +65,7 @@ class Log:
     def append(self, entries: list[Entry]) -> None:
         """Add what was generated. Raises LogClosed."""
         with self._lock:
-            if self.closing is not None:
+            if self._sealed:
                 raise LogClosed(self.header.stream_id)
             start = len(self._entries)
             # Blanks first: a reader between the two lines counts too few pieces rather than too many.
@@ -74,11 +75,17 @@ class Log:
             self._entries.extend(entries)
         self._signal.notify()
 
+    def seal(self) -> None:
+        """Take no more entries: what there is, is the answer. Readers wait on for the closing."""
+        with self._lock:
+            self._sealed = True
+
     def close(self, closing: Closing) -> bool:
         """End it. False if it had ended before: the first closing stays."""
         with self._lock:
             if self.closing is not None:
                 return False
+            self._sealed = True
             self.closing = closing
         self._signal.notify()
         return True

@@ -124,6 +124,9 @@ class StreamStore(Protocol):
     def append(self, log: Log, entries: list[Entry]) -> None:
         """Add what was generated. Raises LogClosed."""
 
+    def flush(self, log: Log) -> None:
+        """Make all that was appended durable, so that what is made of it next has its log behind it."""
+
     def close(self, log: Log, closing: Closing) -> None:
         """Make the end durable, then let readers see it, and free the session. Closing a closed log
         changes nothing."""

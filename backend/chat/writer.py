@@ -126,6 +126,7 @@ class Writer:
             if self._ended:
                 return
             self._ended = True
+        self.log.seal()
         try:
             self._on_end(self.log, closing)
         finally:

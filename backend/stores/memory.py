@@ -85,6 +85,9 @@ class MemoryStreams:
     def append(self, log: Log, entries: list[Entry]) -> None:
         log.append(entries)
 
+    def flush(self, log: Log) -> None:
+        """Nothing here is durable."""
+
     def close(self, log: Log, closing: Closing) -> None:
         size = SESSION_BYTES + log.offset * ENTRY_BYTES + len(log.text)
         ended = _Ended(log.header, log, self._runtime.monotonic(), size)

@@ -45,6 +45,7 @@ class SqliteStreams:
         self._checkpoint_s = checkpoint_s
         self._claims = Claims()
         self._saved: dict[str, int] = {}
+        self._flushed: set[str] = set()
         self._unclosed: dict[str, tuple[Log, Closing]] = {}  # ended, but the file would not take it
         self._checkpointing = False
         self._swept_s = runtime.monotonic()
@@ -86,14 +87,21 @@ class SqliteStreams:
     def append(self, log: Log, entries: list[Entry]) -> None:
         log.append(entries)
 
+    def flush(self, log: Log) -> None:
+        self._saved.pop(log.header.stream_id, None)
+        self._database.write(rewrite(log))
+        self._flushed.add(log.header.stream_id)
+
     def close(self, log: Log, closing: Closing) -> None:
         """What the file refuses is kept here and tried again: readers are not made to wait for it."""
         if log.closing is not None:
             return
         stream_id = log.header.stream_id
         self._saved.pop(stream_id, None)
+        flushed = stream_id in self._flushed
+        self._flushed.discard(stream_id)
         try:
-            self._database.write(close_stream(log, closing))
+            self._database.write(end_stream(log, closing) if flushed else close_stream(log, closing))
         except Unavailable:
             logger.error("stream %s could not be closed in the file; trying again", stream_id)
             self._unclosed[stream_id] = (log, closing)
@@ -213,8 +221,8 @@ def checkpoint(grown: Sequence[tuple[Log, int, list[Entry]]]) -> Callable[[sqlit
     return work
 
 
-def close_stream(log: Log, closing: Closing) -> Callable[[sqlite3.Connection], None]:
-    """Write the whole log as one row in place of its checkpoints, and its end."""
+def rewrite(log: Log) -> Callable[[sqlite3.Connection], None]:
+    """Write the whole log as one row in place of its checkpoints."""
     header = log.header
 
     def work(db: sqlite3.Connection) -> None:
@@ -225,11 +233,26 @@ def close_stream(log: Log, closing: Closing) -> Callable[[sqlite3.Connection], N
         run(db, "DELETE FROM entries WHERE stream_id = ?", header.stream_id)
         items = records.entries_to_json(log.read(0).entries)
         run(db, "INSERT INTO entries VALUES (?, 1, ?)", header.stream_id, items)
-        run(
-            db,
-            "UPDATE streams SET closing = ?, ended_at = ? WHERE stream_id = ?",
-            records.closing_to_json(closing), closing.at, header.stream_id,
-        )  # fmt: skip
+
+    return work
+
+
+def end_stream(log: Log, closing: Closing) -> Callable[[sqlite3.Connection], None]:
+    """Write its end."""
+    return lambda db: run(
+        db,
+        "UPDATE streams SET closing = ?, ended_at = ? WHERE stream_id = ?",
+        records.closing_to_json(closing), closing.at, log.header.stream_id,
+    )  # fmt: skip
+
+
+def close_stream(log: Log, closing: Closing) -> Callable[[sqlite3.Connection], None]:
+    """Write the whole log, and its end."""
+    write, end = rewrite(log), end_stream(log, closing)
+
+    def work(db: sqlite3.Connection) -> None:
+        write(db)
+        end(db)
 
     return work
 

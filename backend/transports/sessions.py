@@ -86,10 +86,10 @@ def blueprint(engine: Engine, store: SessionStore, models: Models, runtime: Runt
         return session
 
     def whole(session_id: str) -> dict[str, object]:
-        # The running answer first: one that ends in between is then shown as a message, not lost.
-        live = engine.running(web.caller(), session_id)
-        session = known(session_id)
-        return wire.session_fields(session, store.messages(session.owner, session_id), live)
+        found = engine.snapshot(web.caller(), session_id)
+        if found is None:
+            raise unknown_session()
+        return wire.session_fields(found.session, found.messages, found.live)
 
     def read_changes(body: Body) -> Changes:
         asked = parse(SessionBody, body)

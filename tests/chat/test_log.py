@@ -21,7 +21,8 @@ ENTRIES = st.lists(
 
 def new_log() -> Log:
     return Log(
-        Header("stream", "", "session", "message", "demo", "2026-01-01T00:00:00+00:00"), ThreadSignal()
+        Header("stream", "", "session", "question", "message", "demo", "2026-01-01T00:00:00+00:00"),
+        ThreadSignal(),
     )
 
 

@@ -30,6 +30,14 @@ class Stores:
     streams: StreamStore
     runtime: ThreadRuntime
 
+    def close(self) -> None:
+        """End what runs, wait for what was spawned, and let go of the file."""
+        for log in self.streams._claims.all_live():  # type: ignore[attr-defined]
+            self.streams.close(log, finished())
+        self.runtime.join()
+        if isinstance(self.sessions, SqliteSessions):
+            self.sessions._database.close()
+
 
 def memory(runtime: ThreadRuntime, _folder: Path, ttl_s: float) -> Stores:
     return Stores(MemorySessions(runtime, None, 10**7, 100), MemoryStreams(runtime, ttl_s, 10**7), runtime)
@@ -53,15 +61,7 @@ def open_stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Call
 
     yield open_
     for stores in opened:
-        for log in logs_of(stores):
-            stores.streams.close(log, finished())
-        stores.runtime.join()
-        if isinstance(stores.sessions, SqliteSessions):
-            stores.sessions._database.close()
-
-
-def logs_of(stores: Stores) -> list[Log]:
-    return stores.streams._claims.all_live()  # type: ignore[attr-defined, no-any-return]
+        stores.close()
 
 
 @pytest.fixture
@@ -75,7 +75,15 @@ def sessions(open_stores: Callable[..., Stores]) -> SessionStore:
 
 
 def header(stream_id: str, session_id: str | None = None, owner: str = "", **fields: object) -> Header:
-    made = Header(stream_id, owner, session_id, f"m-{stream_id}", "demo", "2026-01-01T00:00:00.000000+00:00")
+    made = Header(
+        stream_id,
+        owner,
+        session_id,
+        f"q-{stream_id}",
+        f"m-{stream_id}",
+        "demo",
+        "2026-01-01T00:00:00.000000+00:00",
+    )
     return replace(made, **fields)  # type: ignore[arg-type]
 
 

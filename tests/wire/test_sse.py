@@ -30,7 +30,7 @@ ENTRIES = st.lists(TEXTS.filter(bool) | EXTRAS, max_size=20)
 
 
 def log_of(*entries: Entry, closing: Closing | None = None, session_id: str | None = "test") -> Log:
-    log = Log(Header("s1", "", session_id, "m1", "demo", AT), ThreadSignal())
+    log = Log(Header("s1", "", session_id, "q1", "m1", "demo", AT), ThreadSignal())
     log.append(list(entries))
     if closing:
         log.close(closing)
