@@ -10,7 +10,7 @@ from threading import Lock
 
 from backend.chat.errors import Internal, ParleyError, Unavailable
 from backend.chat.events import Batch, Closing, Failed, Header
-from backend.chat.log import Log
+from backend.chat.log import BATCH_ENTRIES, Log
 from backend.chat.ports import Admission, Model, Models, Runtime, SessionStore, StreamStore
 from backend.chat.requests import Caller, ChatRequest
 from backend.chat.sessions import Message, Session, title_from
@@ -127,16 +127,23 @@ class Engine:
         silence, for the door to see whether its client is still there."""
         live = self._live.get(log.header.stream_id)
         if live is None:
-            yield from log.tail(after, HEARTBEAT_S)
+            yield from self._tail(log, after)
             return
         with self._lock:
             live.followers += 1
         try:
-            yield from log.tail(after, HEARTBEAT_S)
+            yield from self._tail(log, after)
         finally:
             with self._lock:
                 live.followers -= 1
                 live.alone_since_s = self._runtime.monotonic()
+
+    def _tail(self, log: Log, after: int) -> Iterator[Batch | None]:
+        """A reader who is far behind lets others run between its batches."""
+        for batch in log.tail(after, HEARTBEAT_S):
+            yield batch
+            if batch is not None and len(batch.entries) == BATCH_ENTRIES:
+                self._runtime.sleep(0)
 
     def stop(self, caller: Caller, stream_id: str, reason: str = "stopped") -> Log:
         """Stop the answer and wait for its end; one that has ended stays as it is. Raises as `find`."""
@@ -171,6 +178,8 @@ class Engine:
                 continue
             answer = self._saved(log.header.message_id, log.header)
             closing = answer.closing if answer else None
+            if answer and (missing := answer.content.removeprefix(log.text)):
+                self._streams.append(log, [missing])
             if closing is None:
                 closing = Failed.because(INTERRUPTED, tokens=log.count, at=self._runtime.now())
                 closing = replace(closing, tail_lost=True)
@@ -187,9 +196,7 @@ class Engine:
         """What must be done every second or so: stop the abandoned, save what could not be saved, drop
         the outdated."""
         self._stop_detached()
-        unsaved, self._unsaved = self._unsaved, []
-        for header, answer in unsaved:
-            self._save_message(header, answer)
+        self._save_unsaved()
         self._streams.sweep()
         self._sessions.sweep()
 
@@ -198,7 +205,7 @@ class Engine:
         patience, which may run out meanwhile, is over."""
         self.draining = True
         started_s = self._runtime.monotonic()
-        while self.live_count and self._runtime.monotonic() - started_s < patience_s():
+        while self._busy() and self._runtime.monotonic() - started_s < patience_s():
             self._runtime.sleep(DRAIN_POLL_S)
         left = [live.writer for live in self._live.values()]
         for writer in left:
@@ -305,6 +312,16 @@ class Engine:
         except Unavailable:
             logger.error("stream %s could not be saved; trying again", header.stream_id)
             self._unsaved.append((header, answer))
+
+    def _save_unsaved(self) -> None:
+        unsaved, self._unsaved = self._unsaved, []
+        for header, answer in unsaved:
+            self._save_message(header, answer)
+
+    def _busy(self) -> bool:
+        """Whether an answer runs, or waits for the store to take it."""
+        self._save_unsaved()
+        return bool(self._live or self._unsaved)
 
     def _stop_detached(self) -> None:
         grace_s = self._limits.detach_grace_s

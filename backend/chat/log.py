@@ -9,6 +9,9 @@ from threading import Lock
 from backend.chat.events import TAIL_LOST, Batch, Closing, Delta, Entry, Failed, Header
 from backend.chat.signals import Signal
 
+BATCH_ENTRIES = 256
+"""What a reader is handed at once: enough to be cheap, not so much that writing it holds up others."""
+
 
 class LogClosed(Exception):
     """The log has its closing; nothing can follow it."""
@@ -90,10 +93,14 @@ class Log:
         self._signal.notify()
         return True
 
-    def read(self, after: int) -> Batch:
-        """Everything past offset `after`, at once."""
+    def read(self, after: int, at_most: int | None = None) -> Batch:
+        """Everything past offset `after`, or so many entries of it; the closing only if they are the
+        last."""
         closing = self.closing  # before the entries: with a closing they are complete
-        return Batch(after, self.count_at(after), self._entries[after:], closing)
+        entries = self._entries[after : None if at_most is None else after + at_most]
+        if after + len(entries) < len(self._entries):
+            closing = None
+        return Batch(after, self.count_at(after), entries, closing)
 
     def wait(self, after: int, timeout_s: float) -> bool:
         """Block until there is something past offset `after`, or the time is over."""
@@ -105,12 +112,12 @@ class Log:
 
     def tail(self, after: int, heartbeat_s: float) -> Iterator[Batch | None]:
         """Batches from offset `after` on, the last one with the closing; None after each `heartbeat_s`
-        of silence. A slow reader gets larger batches: it lags, and holds no queue."""
+        of silence. A slow reader gets larger batches, up to BATCH_ENTRIES: it lags, and holds no queue."""
         while True:
             if not self.wait(after, heartbeat_s):
                 yield None
                 continue
-            batch = self.read(after)
+            batch = self.read(after, BATCH_ENTRIES)
             yield batch
             if batch.closing is not None:
                 return

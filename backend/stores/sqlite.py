@@ -131,12 +131,12 @@ class SqliteStreams:
         return [log for log in logs if log is not None]
 
     def sweep(self) -> None:
-        if self._runtime.monotonic() - self._swept_s < SWEEP_EVERY_S:
-            return
-        self._swept_s = self._runtime.monotonic()
         for log, closing in list(self._unclosed.values()):
             self._database.write(close_stream(log, closing))
             del self._unclosed[log.header.stream_id]
+        if self._runtime.monotonic() - self._swept_s < SWEEP_EVERY_S:
+            return
+        self._swept_s = self._runtime.monotonic()
         old, oldest = ago(self._ttl_s), ago(self._ttl_s * TOMBSTONE_TTLS)
         for header in self._headers("NOT expired AND ended_at < ?", old):
             self._claims.forget(header)

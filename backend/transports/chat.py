@@ -88,9 +88,9 @@ def _events(
             continue
         if partial_max_chars is None:
             events = sse.token_events(stream_id, batch)
-        else:
-            events = sse.token_events_with_partial(stream_id, batch, said, partial_max_chars)
-            said += "".join(map(text_of, batch.entries))
+            yield events if batch.closing is None else events + sse.closing_event(log, request_id)
+            continue
+        yield from sse.token_events_with_partial(stream_id, batch, said, partial_max_chars)
+        said += "".join(map(text_of, batch.entries))
         if batch.closing is not None:
-            events += sse.closing_event(log, request_id)
-        yield events
+            yield sse.closing_event(log, request_id)

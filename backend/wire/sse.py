@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -20,6 +21,7 @@ from backend.wire.errors import chat_error
 
 OPENING = b": the answer follows\n"
 PING = b": ping\n"
+GATHERED = 65_536
 
 _EVENT_ID = re.compile(r"(?:(?P<stream>[^:]*):)?(?P<count>[0-9]{1,15})")
 
@@ -38,11 +40,12 @@ def token_events(stream_id: str, batch: Batch) -> bytes:
     return b"".join(events)
 
 
-def token_events_with_partial(stream_id: str, batch: Batch, said: str, max_chars: int) -> bytes:
+def token_events_with_partial(stream_id: str, batch: Batch, said: str, max_chars: int) -> Iterator[bytes]:
     """The same with the text so far in each, while that is `max_chars` at most; `said` is the text before
-    this batch."""
+    this batch. They can be large: as they are made they are given, several together up to GATHERED."""
     sid, count, dumps = stream_id.encode(), batch.count, orjson.dumps
-    events = []
+    events: list[bytes] = []
+    size = 0
     for entry in batch.entries:
         text = text_of(entry)
         if not text:
@@ -50,10 +53,15 @@ def token_events_with_partial(stream_id: str, batch: Batch, said: str, max_chars
         count += 1
         said += text
         partial = b', "partial": %b' % dumps(said) if len(said) <= max_chars else b""
-        events.append(
-            b'id: %b:%d\ndata: {"token": %b, "count": %d%b}\n\n' % (sid, count, dumps(text), count, partial)
-        )
-    return b"".join(events)
+        data = b'{"token": %b, "count": %d%b}' % (dumps(text), count, partial)
+        event = b"id: %b:%d\ndata: %b\n\n" % (sid, count, data)
+        events.append(event)
+        size += len(event)
+        if size >= GATHERED:
+            yield b"".join(events)
+            events, size = [], 0
+    if events:
+        yield b"".join(events)
 
 
 def closing_event(log: Log, request_id: str) -> bytes:

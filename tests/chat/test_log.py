@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.chat.events import Delta, Entry, Failed, Finished, Header, Usage
-from backend.chat.log import Log, LogClosed, text_of
+from backend.chat.log import BATCH_ENTRIES, Log, LogClosed, text_of
 from tests.fakes.runtime import ThreadSignal
 
 ENTRIES = st.lists(
@@ -71,6 +71,16 @@ def test_a_tail_from_any_offset_equals_the_rest_however_it_was_appended(
     batches = [batch for batch in log.tail(after, 1.0) if batch]
     assert [entry for batch in batches for entry in batch.entries] == whole[after:]
     assert batches[-1].closing == finished()
+
+
+def test_a_reader_far_behind_is_handed_batches_of_bounded_size_and_the_closing_last() -> None:
+    entries: list[Entry] = [str(n) for n in range(3 * BATCH_ENTRIES)]
+    log = filled(entries)
+    log.close(finished())
+    batches = [batch for batch in log.tail(1, 1.0) if batch]
+    assert [len(batch.entries) for batch in batches] == [BATCH_ENTRIES] * 2 + [BATCH_ENTRIES - 1]
+    assert [batch.closing is None for batch in batches] == [True, True, False]
+    assert [entry for batch in batches for entry in batch.entries] == entries[1:]
 
 
 def test_the_first_closing_stays_and_nothing_follows_it() -> None:

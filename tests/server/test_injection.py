@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -243,6 +245,22 @@ def test_a_message_cannot_make_the_built_in_model_take_memory(server: Server) ->
     closing = ask(server, "[[demo tokens=30000000 tps=0 echo]] x").all()[-1].data
     assert (closing["tokens"], closing["finish_reason"]) == (4096, "length")
     assert peak_memory_mib(server) - before_mib < 50
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_readers_that_do_not_read_take_no_memory_and_no_time_from_others(start_server: StartServer) -> None:
+    server = start_server(DEMO_TOKENS_PER_SECOND="0", STORE_URL="memory://")
+    stream_id = ask(server, "[[demo tokens=4000]] x").all()[0].id.partition(":")[0]
+    before_mib = peak_memory_mib(server)
+    with contextlib.ExitStack() as deaf:
+        for _ in range(50):
+            sock = deaf.enter_context(socket.socket())
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            sock.connect(("127.0.0.1", server.port))
+            sock.sendall(f"GET /api/chat/streams/{stream_id} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert ask(server, "[[demo tokens=300]] y").all()[-1].data["done"]
+        assert len(resume(server, stream_id).all()) == 4001
+        assert peak_memory_mib(server) - before_mib < 60
 
 
 def exchange(server: Server, request: bytes) -> Answer:

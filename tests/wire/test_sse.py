@@ -29,6 +29,10 @@ EXTRAS = st.builds(Delta, st.sampled_from(["", "x", "\n"]), st.just({"tool_calls
 ENTRIES = st.lists(TEXTS.filter(bool) | EXTRAS, max_size=20)
 
 
+def with_partial(stream_id: str, batch: Batch, said: str, max_chars: int) -> bytes:
+    return b"".join(sse.token_events_with_partial(stream_id, batch, said, max_chars))
+
+
 def log_of(*entries: Entry, closing: Closing | None = None, session_id: str | None = "test") -> Log:
     log = Log(Header("s1", "", session_id, "q1", "m1", "demo", AT), ThreadSignal())
     log.append(list(entries))
@@ -74,7 +78,7 @@ def test_numbers_go_on_from_the_batchs_count() -> None:
 
 def test_partial_is_the_text_so_far() -> None:
     batch = Batch(1, 1, [" there", "!"], None)
-    assert sse.token_events_with_partial("s1", batch, "Hello", UNCAPPED) == (
+    assert with_partial("s1", batch, "Hello", UNCAPPED) == (
         b'id: s1:2\ndata: {"token": " there", "count": 2, "partial": "Hello there"}\n\n'
         b'id: s1:3\ndata: {"token": "!", "count": 3, "partial": "Hello there!"}\n\n'
     )
@@ -82,7 +86,7 @@ def test_partial_is_the_text_so_far() -> None:
 
 def test_partial_is_left_out_past_its_limit() -> None:
     batch = Batch(0, 0, ["abc", "d", "e"], None)
-    assert sse.token_events_with_partial("s1", batch, "", 4) == (
+    assert with_partial("s1", batch, "", 4) == (
         b'id: s1:1\ndata: {"token": "abc", "count": 1, "partial": "abc"}\n\n'
         b'id: s1:2\ndata: {"token": "d", "count": 2, "partial": "abcd"}\n\n'
         b'id: s1:3\ndata: {"token": "e", "count": 3}\n\n'
@@ -93,7 +97,7 @@ def test_an_entry_without_text_is_no_event_and_has_no_number() -> None:
     batch = Batch(0, 0, ["a", Delta("", {"tool_calls": []}), Delta("b", {"refusal": None})], None)
     golden = b'id: s1:1\ndata: {"token": "a", "count": 1}\n\nid: s1:2\ndata: {"token": "b", "count": 2}\n\n'
     assert sse.token_events("s1", batch) == golden
-    assert sse.token_events_with_partial("s1", batch, "", 0) == golden
+    assert with_partial("s1", batch, "", 0) == golden
 
 
 def test_the_closing_event_is_one_line_numbered_past_the_last_token() -> None:
@@ -158,7 +162,7 @@ def test_no_text_adds_a_field_or_an_event(entries: list[Entry]) -> None:
     log = log_of(*entries, closing=finished())
     streams = (
         written(log) + sse.closing_event(log, "r1"),
-        sse.token_events_with_partial("s1", log.read(0), "", UNCAPPED) + sse.closing_event(log, "r1"),
+        with_partial("s1", log.read(0), "", UNCAPPED) + sse.closing_event(log, "r1"),
     )
     for stream in streams:
         read = events(stream)
@@ -197,9 +201,9 @@ def test_batches_of_any_size_write_the_same_bytes(entries: list[Entry], cuts: li
     for start, end in pairwise(edges):
         batch = Batch(start, whole.count_at(start), entries[start:end], None)
         plain += sse.token_events("s1", batch)
-        partial += sse.token_events_with_partial("s1", batch, whole.text_until(start), 20)
+        partial += with_partial("s1", batch, whole.text_until(start), 20)
     assert plain == written(whole)
-    assert partial == sse.token_events_with_partial("s1", whole.read(0), "", 20)
+    assert partial == with_partial("s1", whole.read(0), "", 20)
 
 
 @given(ENTRIES, st.integers(0, 50))
@@ -207,7 +211,7 @@ def test_partial_changes_nothing_else(entries: list[Entry], max_chars: int) -> N
     log = log_of(*entries)
     said = ""
     read = [json.loads(event["data"]) for event in events(written(log))]
-    more = sse.token_events_with_partial("s1", log.read(0), "", max_chars)
+    more = with_partial("s1", log.read(0), "", max_chars)
     for plain, event in zip(read, events(more), strict=True):
         data = json.loads(event["data"])
         said += plain["token"]
@@ -259,3 +263,12 @@ def test_any_text_is_an_id_or_refused(header: str, after: str) -> None:
     except InvalidRequest:
         return
     assert 0 <= count < 10**15
+
+
+def test_long_partials_are_given_piece_by_piece_so_that_nobody_must_hold_them_all() -> None:
+    log = Log(Header("s1", "", None, "q1", "m1", "demo", AT), ThreadSignal())
+    log.append(["x" * 50] * 256)
+    pieces = list(sse.token_events_with_partial("s1", log.read(0), "y" * 3000, UNCAPPED))
+    assert len(pieces) > 10
+    assert max(map(len, pieces)) < sse.GATHERED + 20_000
+    assert b"".join(pieces).count(b"data: ") == 256
