@@ -30,6 +30,9 @@ class Finding:
 def run(url: str) -> int:
     """Ask, print a table, and give the exit code: 0 when every door passed."""
     url = url.rstrip("/")
+    if not url.startswith(("http://", "https://")):
+        print(f"{url!r} is no address; give one such as http://127.0.0.1:5000")
+        return 2
     findings = [
         _ask("sse", f"{url}/api/chat/stream", {"message": QUESTION, "partial": False}, _chat_text),
         _ask(
@@ -67,10 +70,20 @@ def _ask(door: str, url: str, body: dict[str, Any], text_of: Callable[[str], str
             found.chars += len(text)
         found.problem = "the stream ended before the answer did"
     except urllib3.exceptions.HTTPError as exc:
-        found.problem = f"no answer from {url}: {type(exc).__name__}"
+        found.problem = f"no answer from {url}: {_reason(exc)}"
     except ValueError as exc:
         found.problem = str(exc)
     return found
+
+
+def _reason(exc: urllib3.exceptions.HTTPError) -> str:
+    if isinstance(exc, urllib3.exceptions.NameResolutionError):
+        return "there is no such host"
+    if isinstance(exc, urllib3.exceptions.NewConnectionError):
+        return "nothing listens there"
+    if isinstance(exc, urllib3.exceptions.TimeoutError):
+        return "it took too long"
+    return "the line broke"
 
 
 def _judged(found: Finding, took_s: float) -> Finding:

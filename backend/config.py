@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from backend.chat.errors import Misconfigured
 from backend.models_file import ModelRow, ModelsFile, UpstreamRow, read_models_file
@@ -118,6 +120,8 @@ class Config:
     max_streams: int = variable("MAX_STREAMS", positive, 2000)
     max_streams_per_caller: int = variable("MAX_STREAMS_PER_CALLER", positive, 20)
     max_body_bytes: int = variable("MAX_BODY_BYTES", positive, 1_048_576)
+    head_timeout_s: float = variable("HEAD_TIMEOUT", some_seconds, 10.0)
+    body_timeout_s: float = variable("BODY_TIMEOUT", some_seconds, 10.0)
     partial_max_chars: int = variable("PARTIAL_MAX_CHARS", whole, 16_384)
     memory_max_bytes: int = variable("MEMORY_MAX_BYTES", positive, 268_435_456)
     memory_max_sessions: int = variable("MEMORY_MAX_SESSIONS", positive, 10_000)
@@ -164,6 +168,10 @@ def load(environ: Mapping[str, str], folder: Path) -> Config:
 
 def _written(path: Path) -> dict[str, str]:
     try:
+        lines = parse_stream(StringIO(path.read_text("utf-8"))) if path.exists() else ()
+        for line in lines:
+            if line.error:
+                raise Misconfigured(f"{path.name}, line {line.original.line}, is not NAME=value")
         return {name: value for name, value in dotenv_values(path).items() if value}
     except (UnicodeDecodeError, OSError) as exc:
         raise Misconfigured(f"{path.name} cannot be read as UTF-8 text; save it as that") from exc

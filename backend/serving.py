@@ -21,13 +21,14 @@ CLOSE_S = 2.0
 
 
 class _Ending:
-    """What the signals asked for: SIGTERM a patient end, SIGINT or a second signal an end now."""
+    """What the signals asked for: SIGTERM, or SIGHUP when its terminal goes, a patient end; SIGINT or a
+    second signal an end now."""
 
     def __init__(self, drain_s: float) -> None:
         self.patience_s: float | None = None
         self._drain_s = drain_s
-        signal.signal(signal.SIGTERM, self._received)
-        signal.signal(signal.SIGINT, self._received)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, self._received)
 
     def _received(self, number: int, _frame: object) -> None:
         hurried = number == signal.SIGINT or self.patience_s is not None
@@ -50,7 +51,8 @@ def run(config: Config) -> int:
         ) from exc
     program = build(config, runtime)
     ending = _Ending(config.drain_s)
-    server = runtimes.HttpServer(program.app, listener, config.max_body_bytes)
+    bounds = runtimes.Bounds(config.max_body_bytes, config.head_timeout_s, config.body_timeout_s)
+    server = runtimes.HttpServer(program.app, listener, bounds)
     runtime.spawn(server.run)
     runtime.spawn(lambda: tend(program.engine, runtime))
     for name in config.ignored:

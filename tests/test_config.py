@@ -64,6 +64,12 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
         load({}, tmp_path)
 
 
+def test_a_line_that_sets_nothing_is_refused_by_its_number(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PORT=7000\nOPENAI_API_KEY='no end\nDRAIN_S=1\n")
+    with pytest.raises(Misconfigured, match="line 2"):
+        load({}, tmp_path)
+
+
 def test_the_network_is_let_in_only_when_that_is_said(tmp_path: Path) -> None:
     assert load({"HOST": "0.0.0.0", "ALLOW_ANONYMOUS": "1"}, tmp_path).host == "0.0.0.0"
 

@@ -7,6 +7,7 @@ ParleyError
 │   ├── Forbidden            403
 │   ├── NotFound             404  no such thing, or somebody else's
 │   ├── ModelNotFound        404
+│   ├── TooSlow              408  the body took too long to arrive
 │   ├── SessionBusy          409  carries the running stream's id
 │   ├── StreamExpired        410
 │   ├── PayloadTooLarge      413
@@ -61,6 +62,10 @@ class NotFound(Refused):
 
 class ModelNotFound(Refused):
     type, status = "model_not_found", 404
+
+
+class TooSlow(Refused):
+    type, status = "invalid_request", 408
 
 
 class SessionBusy(Refused):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from backend.chat.events import Delta, Entry, Usage
 from backend.chat.ports import Ended
 
 MAX_COUNT = 10**9
+REASON = re.compile(r"[A-Za-z_]{1,64}")
 NOTHING: tuple[object, ...] = (None, "", [], {})
 COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
@@ -100,7 +102,7 @@ class Transcript:
             if halves:
                 choice, delta = mended(choice), self._joined(index, delta)
             reason = choice.get("finish_reason")
-            self._reasons[index] = str(reason) if reason else self._reasons.get(index)
+            self._reasons[index] = reason_of(reason) if reason else self._reasons.get(index)
             entry = entry_of(index, delta, choice.get("logprobs"))
             if entry:
                 entries.append(entry)
@@ -159,6 +161,11 @@ def entry_of(index: int, delta: dict[str, Any], logprobs: Any) -> Entry | None:
     if not said:
         return text or None
     return Delta(text, {"index": index, **said} if index else said)
+
+
+def reason_of(said: object) -> str:
+    """A finish_reason as it was said, or `stop` for what is none."""
+    return said if isinstance(said, str) and REASON.fullmatch(said) else "stop"
 
 
 def usage_of(said: Any) -> Usage | None:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import io
 import logging
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import eventlet
 
-from backend.chat.errors import InvalidRequest, PayloadTooLarge
+from backend.chat.errors import InvalidRequest, PayloadTooLarge, TooSlow
 from backend.wire.framing import BadFraming, read_chunks
 
 logger = logging.getLogger(__name__)
 
-BODY_S = 10.0
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How large a body may be, and how long a request's head and its body may take to arrive."""
+
+    max_body_bytes: int
+    head_s: float
+    body_s: float
 
 
 class Carrier(Protocol):
@@ -25,13 +33,15 @@ class Carrier(Protocol):
 class Body(io.RawIOBase):
     """A request's body: bounded in bytes and time, chunks read strictly.
 
-    Reading raises PayloadTooLarge, before reading anything when the length says so, and InvalidRequest;
-    after either the connection is closed, since nobody knows where the next request would begin.
+    Reading raises PayloadTooLarge, before reading anything when the length says so, TooSlow, and
+    InvalidRequest; after any of them the connection is closed, since nobody knows where the next request
+    would begin.
     """
 
-    def __init__(self, raw: Any, max_bytes: int, protocol: Carrier) -> None:
+    def __init__(self, raw: Any, bounds: Bounds, protocol: Carrier) -> None:
         self._raw = raw
-        self._max_bytes = max_bytes
+        self._max_bytes = bounds.max_body_bytes
+        self._patience_s = bounds.body_s
         self._protocol = protocol
         self._whole: io.BytesIO | None = None
 
@@ -45,7 +55,7 @@ class Body(io.RawIOBase):
         if not self.complete:
             try:
                 self._whole = io.BytesIO(self._read_whole())
-            except (InvalidRequest, PayloadTooLarge) as exc:
+            except (InvalidRequest, PayloadTooLarge, TooSlow) as exc:
                 logger.debug("an unread body was given up: %s", exc)
 
     def readable(self) -> bool:
@@ -58,14 +68,16 @@ class Body(io.RawIOBase):
 
     def _read_whole(self) -> bytes:
         try:
-            with eventlet.Timeout(BODY_S):
+            with eventlet.Timeout(self._patience_s):
                 return self._within_bounds()
         except (BadFraming, OSError) as exc:
             self._protocol.close_connection = 1
             raise InvalidRequest("The body could not be read to its end; send it again") from exc
         except eventlet.Timeout as exc:
             self._protocol.close_connection = 1
-            raise InvalidRequest(f"The body took over {BODY_S:.0f} s to arrive; send it again") from exc
+            raise TooSlow(
+                f"The body took over {self._patience_s:g} s to arrive (BODY_TIMEOUT); send less at once"
+            ) from exc
         except PayloadTooLarge:
             self._protocol.close_connection = 1
             raise

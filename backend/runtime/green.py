@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeVar
 
-with warnings.catch_warnings():
-    # It says at every start that it is being retired; that is known, and why only this room names it.
-    warnings.simplefilter("ignore")
-    import eventlet
+import eventlet
 import eventlet.hubs
 import eventlet.tpool
 from greenlet import getcurrent

@@ -17,7 +17,7 @@ from typing import Any
 import eventlet
 import eventlet.wsgi
 
-from backend.runtime.body import Body
+from backend.runtime.body import Body, Bounds
 from backend.wire.framing import (
     MAX_HEAD_BYTES,
     MAX_HEADERS,
@@ -31,7 +31,6 @@ logger = logging.getLogger(__name__)
 App = Callable[..., Any]
 
 BACKLOG = 4096
-HEAD_S = 10.0
 KEEPALIVE_S = 75.0
 SEND_S = 120.0
 LINGER_S = 1.0
@@ -51,13 +50,13 @@ def listen(host: str, port: int) -> socket.socket:
 class HttpServer:
     """Accepts and answers in green threads until it is closed."""
 
-    def __init__(self, app: App, listener: socket.socket, max_body_bytes: int) -> None:
+    def __init__(self, app: App, listener: socket.socket, bounds: Bounds) -> None:
         self._listener = listener
         self._server = eventlet.wsgi.Server(
             listener,
             listener.getsockname(),
             app,
-            environ={"parley.max_body_bytes": max_body_bytes, "wsgi.multithread": True},
+            environ={"parley.bounds": bounds, "wsgi.multithread": True},
             max_http_version="HTTP/1.1",
             protocol=StrictProtocol,
             minimum_chunk_size=1,
@@ -130,7 +129,7 @@ class StrictProtocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
             if not self.rfile.peek(1):
                 return b""
             self.connection.settimeout(SEND_S)
-            with eventlet.Timeout(HEAD_S):
+            with eventlet.Timeout(self.server.environ["parley.bounds"].head_s):
                 return self._read_head()
         except (OSError, eventlet.Timeout):
             return b""
@@ -166,7 +165,7 @@ class StrictProtocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
         environ: dict[str, Any] = super().get_environ()
         connection = self.connection
         raw = environ["eventlet.input"]
-        self._body = environ["wsgi.input"] = Body(raw, environ["parley.max_body_bytes"], self)
+        self._body = environ["wsgi.input"] = Body(raw, environ["parley.bounds"], self)
         raw.discard = self._body.discard
         environ["wsgi.input_terminated"] = True
         environ["parley.client_gone"] = lambda: client_gone(connection)

@@ -33,7 +33,7 @@ class Strict(BaseModel):
 class ChatBody(Strict):
     """`POST /api/chat/stream`."""
 
-    message: str = Field(min_length=1)
+    message: str
     session_id: str | None = Field(default=None, pattern=SESSION_ID)
     model: Name | None = None
     system: SystemPrompt | None = None
@@ -64,6 +64,8 @@ def _sentence(error: ErrorDetails) -> str:
         return f"Unknown field {place!r}; leave it out"
     if error["type"] == "missing":
         return f"The field {place!r} is required"
+    if place == "session_id":
+        return "The field 'session_id' must be 1 to 64 letters, digits, - and _"
     return f"The field {place!r} is wrong: {error['msg'][:1].lower()}{error['msg'][1:]}"
 
 

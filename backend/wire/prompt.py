@@ -63,7 +63,8 @@ def _field(
     if isinstance(value, bool) or not isinstance(value, kind):
         raise InvalidRequest(f"{name} is of the wrong type")
     if not isinstance(value, str) and (value < at_least or (at_most is not None and value > at_most)):
-        raise InvalidRequest(f"{name} is out of range")
+        bounds = f"at least {at_least}" if at_most is None else f"from {at_least} to {at_most}"
+        raise InvalidRequest(f"{name} must be {bounds}")
     return value
 
 

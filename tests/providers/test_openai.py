@@ -784,6 +784,14 @@ def test_a_certificate_nobody_vouches_for_is_refused_before_anything_is_sent(
     assert "prove who it is" in reading.fault.message
 
 
+@pytest.mark.parametrize("reason", [{"a": 1}, "x" * 1000, "a\nb", 5])
+def test_what_is_no_finish_reason_is_an_ordinary_end(make: Make, reason: object) -> None:
+    said = {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": reason}]}
+    reading, _ = read_from(make, [head(), event(said), end()])
+    assert reading.ended
+    assert reading.ended.finish_reason == "stop"
+
+
 # Foreign exceptions.
 
 

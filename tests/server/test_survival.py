@@ -115,7 +115,9 @@ def test_what_has_not_ended_when_the_drain_is_over_is_interrupted_with_its_parti
             assert (message["content"], message["status"]) == ("half", "interrupted")
 
 
-@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM, signal.SIGTERM]])
+@pytest.mark.parametrize(
+    "signals", [[signal.SIGINT], [signal.SIGTERM, signal.SIGTERM], [signal.SIGHUP, signal.SIGINT]]
+)
 def test_an_interrupt_or_a_second_signal_ends_at_once(
     start_server: StartServer, signals: list[signal.Signals]
 ) -> None:
