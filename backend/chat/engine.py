@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from secrets import token_urlsafe
 from threading import Lock
 
 from backend.chat.errors import Internal, ParleyError, Unavailable
 from backend.chat.events import Batch, Closing, Failed, Header
+from backend.chat.keeper import Keeper
 from backend.chat.log import BATCH_ENTRIES, Log
 from backend.chat.ports import Admission, Model, Models, Runtime, SessionStore, StreamStore
 from backend.chat.requests import Caller, ChatRequest
@@ -66,7 +67,7 @@ class Engine:
         self._limits = limits
         self._admissions = admissions
         self._live: dict[str, Live] = {}
-        self._unsaved: list[tuple[Header, Message]] = []
+        self._keeper = Keeper(sessions, streams, runtime)
         self._lock = Lock()
 
     @property
@@ -165,38 +166,14 @@ class Engine:
         return deleted
 
     def recover(self) -> None:
-        """End what a writer that is gone left behind: as its saved message says, else as interrupted.
-
-        One whose question was not saved never began, for its caller either: it is dropped with its key,
-        so that asking again asks.
-        """
-        for log in self._streams.abandoned():
-            stream_id = log.header.stream_id
-            if log.header.session_id is not None and self._saved(log.header.question_id, log.header) is None:
-                self._streams.discard(log)
-                logger.info("stream %s, left behind without its question, is dropped", stream_id)
-                continue
-            answer = self._saved(log.header.message_id, log.header)
-            closing = answer.closing if answer else None
-            if answer and (missing := answer.content.removeprefix(log.text)):
-                self._streams.append(log, [missing])
-            if closing is None:
-                closing = Failed.because(INTERRUPTED, tokens=log.count, at=self._runtime.now())
-                closing = replace(closing, tail_lost=True)
-                self._save(log, closing)
-            self._streams.close(log, closing)
-            logger.info("stream %s, left behind, is closed as %s", stream_id, closing.state)
-
-    def _saved(self, message_id: str, header: Header) -> Message | None:
-        if header.session_id is None:
-            return None
-        return self._sessions.find_message(header.owner, header.session_id, message_id)
+        """End what a server before this one left behind. Call once, before any question."""
+        self._keeper.recover()
 
     def tend(self) -> None:
         """What must be done every second or so: stop the abandoned, save what could not be saved, drop
         the outdated."""
         self._stop_detached()
-        self._save_unsaved()
+        self._keeper.save_unsaved()
         self._streams.sweep()
         self._sessions.sweep()
 
@@ -275,53 +252,19 @@ class Engine:
         self._streams.discard(log)
 
     def _ended(self, log: Log, closing: Closing) -> None:
-        """An answer came to its end: its log is made durable first, so that a message is never more than
-        its log, then it is settled and saved; each is tried whatever became of the others."""
-        try:
-            self._streams.flush(log)
-        except Unavailable:
-            logger.error("stream %s could not be made durable", log.header.stream_id)
+        """An answer came to its end: its log is made durable, it is settled, it is saved; each is tried
+        whatever became of the others."""
+        self._keeper.flush(log)
         for admission in self._admissions:
             try:
                 admission.settle(log.header, closing)
             except Exception:
                 logger.exception("stream %s could not be settled", log.header.stream_id)
-        self._save(log, closing)
-
-    def _save(self, log: Log, closing: Closing) -> None:
-        header = log.header
-        if header.session_id is None:
-            return
-        answer = Message(
-            id=header.message_id,
-            role="assistant",
-            content=log.text,
-            status=closing.state,
-            created_at=closing.at,
-            model=header.model,
-            tokens=log.count,
-            stream_id=header.stream_id,
-            closing=closing,
-        )
-        self._save_message(header, answer)
-
-    def _save_message(self, header: Header, answer: Message) -> None:
-        """Keep an answer, now or, when the store cannot write, later."""
-        try:
-            self._sessions.answer(header.owner, header.session_id or "", answer)
-        except Unavailable:
-            logger.error("stream %s could not be saved; trying again", header.stream_id)
-            self._unsaved.append((header, answer))
-
-    def _save_unsaved(self) -> None:
-        unsaved, self._unsaved = self._unsaved, []
-        for header, answer in unsaved:
-            self._save_message(header, answer)
+        self._keeper.save(log, closing)
 
     def _busy(self) -> bool:
         """Whether an answer runs, or waits for the store to take it."""
-        self._save_unsaved()
-        return bool(self._live or self._unsaved)
+        return not self._keeper.save_unsaved() or bool(self._live)
 
     def _stop_detached(self) -> None:
         grace_s = self._limits.detach_grace_s

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,8 +70,12 @@ STEPS = ("create", "ask", "append", "flush", "answer", "close")
 
 def live_until(life: Life, last: str) -> None:
     """An answer's steps in their order, up to one of them."""
+    live_through(life, STEPS[1 : STEPS.index(last) + 1])
+
+
+def live_through(life: Life, steps: Sequence[str]) -> None:
     log = life.streams.create(HEADER)
-    for step in STEPS[1 : STEPS.index(last) + 1]:
+    for step in steps:
         if step == "ask":
             session = Session("", "s", None, None, None, AT, AT)
             life.sessions.ask(session, Message("question", "user", "hello", "done", AT), "hello")
@@ -121,6 +125,15 @@ def test_stream_and_session_agree_wherever_the_server_died(live: Callable[[], Li
     assert provider.prompts == []
     fresh = engine.open(ME, ChatRequest("again", session_id="s"))
     assert fresh.wait_closed(10), "the session is free"
+
+
+def test_a_saved_answer_gives_its_log_back_what_a_full_disk_kept_from_it(live: Callable[[], Life]) -> None:
+    live_through(live(), ["ask", "append", "answer"])
+    life = live()
+    engine = engine_of(life, saying("x"))
+    engine.recover()
+    log = engine.find(ME, "stream")
+    assert (log.text, log.closing) == ("".join(TEXT), CLOSING)
 
 
 def test_a_stream_without_its_question_never_was(live: Callable[[], Life]) -> None:

@@ -1,0 +1,99 @@
+"""Answers that ended, on their way into their sessions; and those whose server died on the way."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from backend.chat.errors import Unavailable
+from backend.chat.events import Closing, Failed, Header
+from backend.chat.log import Log
+from backend.chat.ports import Runtime, SessionStore, StreamStore
+from backend.chat.sessions import Message
+from backend.chat.writer import INTERRUPTED
+
+logger = logging.getLogger(__name__)
+
+
+class Keeper:
+    """Log, message, closing: each step can be the last of a process, and done again changes nothing."""
+
+    def __init__(self, sessions: SessionStore, streams: StreamStore, runtime: Runtime) -> None:
+        self._sessions = sessions
+        self._streams = streams
+        self._runtime = runtime
+        self._unsaved: list[tuple[Header, Message]] = []
+
+    def flush(self, log: Log) -> None:
+        """Make the log durable, so that a message is never more than its log."""
+        try:
+            self._streams.flush(log)
+        except Unavailable:
+            logger.error("stream %s could not be made durable", log.header.stream_id)
+
+    def save(self, log: Log, closing: Closing) -> None:
+        """Put the answer into its session, if it has one; later, when the store cannot write now."""
+        header = log.header
+        answer = Message(
+            id=header.message_id,
+            role="assistant",
+            content=log.text,
+            status=closing.state,
+            created_at=closing.at,
+            model=header.model,
+            tokens=log.count,
+            stream_id=header.stream_id,
+            closing=closing,
+        )
+        self._save(header, answer)
+
+    def save_unsaved(self) -> bool:
+        """Try those again that the store would not take. False if some are left."""
+        unsaved, self._unsaved = self._unsaved, []
+        for header, answer in unsaved:
+            self._save(header, answer)
+        return not self._unsaved
+
+    def recover(self) -> None:
+        """End what a writer that is gone left behind: as its saved message says, else as interrupted.
+
+        One whose question was not saved never began, for its caller either: it is dropped with its key,
+        so that asking again asks.
+        """
+        for log in self._streams.abandoned():
+            header = log.header
+            if header.session_id is not None and self._saved(header, header.question_id) is None:
+                self._streams.discard(log)
+                logger.info("stream %s, left behind without its question, is dropped", header.stream_id)
+                continue
+            closing = self._closing_of_saved(log)
+            if closing is None:
+                interrupted = Failed.because(INTERRUPTED, tokens=log.count, at=self._runtime.now())
+                closing = replace(interrupted, tail_lost=True)
+                self.save(log, closing)
+            self._streams.close(log, closing)
+            logger.info("stream %s, left behind, is closed as %s", header.stream_id, closing.state)
+
+    def _closing_of_saved(self, log: Log) -> Closing | None:
+        """How a saved answer ended; what its log lacks of it (the disk was full, and then the process
+        died) is added."""
+        answer = self._saved(log.header, log.header.message_id)
+        if answer is None:
+            return None
+        if missing := answer.content.removeprefix(log.text):
+            self._streams.append(log, [missing])
+        return answer.closing
+
+    def _saved(self, header: Header, message_id: str) -> Message | None:
+        if header.session_id is None:
+            return None
+        return self._sessions.find_message(header.owner, header.session_id, message_id)
+
+    def _save(self, header: Header, answer: Message) -> None:
+        if header.session_id is None:
+            return
+        try:
+            self._sessions.answer(header.owner, header.session_id, answer)
+        except Unavailable:
+            logger.error("stream %s could not be saved; trying again", header.stream_id)
+            self._unsaved.append((header, answer))
