@@ -9,7 +9,7 @@ from threading import Lock
 from backend.chat.events import TAIL_LOST, Batch, Closing, Delta, Entry, Failed, Header
 from backend.chat.signals import Signal
 
-BATCH_ENTRIES = 256
+BATCH_ENTRIES = 64
 """What a reader is handed at once: enough to be cheap, not so much that writing it holds up others."""
 
 
