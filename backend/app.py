@@ -71,7 +71,10 @@ def models(config: Config) -> list[Model]:
     )
     found = []
     for row in config.upstreams:
-        provider = OpenAI(Upstream(row.name, row.base_url, row.api_key, limits))
+        upstream = Upstream(
+            row.name, row.base_url, row.api_key, limits, max_tokens_field=row.max_tokens_field
+        )
+        provider = OpenAI(upstream)
         for model in row.models:
             context = config.context_tokens.get(model.name, DEFAULT_CONTEXT_TOKENS)
             found.append(Model(model.name, provider, model.upstream_name, context))

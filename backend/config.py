@@ -192,7 +192,10 @@ def known_upstreams(env: Mapping[str, str]) -> list[UpstreamRow]:
     if env.get("OPENAI_API_KEY") or env.get("OPENAI_BASE_URL"):
         url = env.get("OPENAI_BASE_URL", "https://api.openai.com/v1")
         models = env.get("OPENAI_MODELS", "gpt-4o-mini")
-        rows.append(UpstreamRow("openai", url, env.get("OPENAI_API_KEY"), _model_rows(models)))
+        # OpenAI's own newer models refuse the older name; servers made after it may know no other.
+        own = (urlsplit(url).hostname or "").endswith("openai.com")
+        bound = "max_completion_tokens" if own else "max_tokens"
+        rows.append(UpstreamRow("openai", url, env.get("OPENAI_API_KEY"), _model_rows(models), bound))
     if env.get("GEMINI_API_KEY"):
         url = "https://generativelanguage.googleapis.com/v1beta/openai"
         models = env.get("GEMINI_MODELS", "gemini-2.5-flash")

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -28,6 +29,7 @@ class UpstreamRow:
     base_url: str
     api_key: str | None = field(repr=False)
     models: tuple[ModelRow, ...]
+    max_tokens_field: str = "max_tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class _Upstream(_Table):
     base_url: str = Field(pattern=r"^https?://[^/\s]+")
     api_key_env: str | None = None
     models: list[str] = Field(min_length=1)
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
 
 
 class _Model(_Table):
@@ -89,4 +92,4 @@ def _row(upstream: _Upstream, models: Mapping[str, _Model], env: Mapping[str, st
         ModelRow(name, (models[name].upstream_name if name in models else None) or name)
         for name in upstream.models
     )
-    return UpstreamRow(upstream.name, upstream.base_url.rstrip("/"), key, rows)
+    return UpstreamRow(upstream.name, upstream.base_url.rstrip("/"), key, rows, upstream.max_tokens_field)

@@ -82,6 +82,17 @@ def test_an_upstream_appears_with_its_key_and_the_built_in_model_is_always_there
     assert [model.name for model in models(Config())] == ["demo"]
 
 
+def test_each_upstream_is_told_the_answers_bound_by_the_name_it_knows(tmp_path: Path) -> None:
+    (own,) = load({"OPENAI_API_KEY": "k"}, tmp_path).upstreams
+    (other,) = load({"OPENAI_BASE_URL": "http://127.0.0.1:8000/v1"}, tmp_path).upstreams
+    assert (own.max_tokens_field, other.max_tokens_field) == ("max_completion_tokens", "max_tokens")
+    (tmp_path / "models.toml").write_text(
+        "[[upstream]]\nname='x'\nbase_url='http://x'\nmodels=['m']\nmax_tokens_field='max_completion_tokens'\n"
+    )
+    (row,) = load({}, tmp_path).upstreams
+    assert row.max_tokens_field == "max_completion_tokens"
+
+
 def test_a_model_server_without_a_key_needs_only_its_address(tmp_path: Path) -> None:
     config = load({"OPENAI_BASE_URL": "http://127.0.0.1:8000/v1", "OPENAI_MODELS": "local"}, tmp_path)
     assert config.upstreams == (

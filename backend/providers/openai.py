@@ -41,13 +41,14 @@ MAX_COMPLAINT_BYTES = 64 << 10
 @dataclass(frozen=True, slots=True)
 class Upstream:
     """An OpenAI-compatible server. `base_url` is what stands before `/chat/completions`; `retries` are
-    the attempts after the first."""
+    the attempts after the first; `max_tokens_field` is what it calls the bound on an answer."""
 
     name: str
     base_url: str
     api_key: str | None = field(default=None, repr=False)
     limits: TimeLimits = field(default_factory=TimeLimits)
     retries: int = 2
+    max_tokens_field: str = "max_tokens"
 
 
 class Refusal(Exception):
@@ -191,7 +192,7 @@ class OpenAI:
         asked: dict[str, object] = {
             "model": prompt.model,
             "messages": [{"role": turn.role, "content": turn.content} for turn in prompt.turns],
-            "max_tokens": prompt.max_tokens,
+            self._upstream.max_tokens_field: prompt.max_tokens,
             "stream": True,
             "stream_options": {"include_usage": True},
         }

@@ -147,6 +147,16 @@ def test_an_answer_is_its_entries_in_order_then_its_end(make: Make) -> None:
     }
 
 
+def test_the_bound_of_an_answer_goes_by_the_name_the_upstream_knows() -> None:
+    with FakeUpstream() as upstream:
+        provider = OpenAI(Upstream("fake", upstream.base_url, max_tokens_field="max_completion_tokens"))
+        assert list(provider.stream(PROMPT, new_stop()))
+        provider.close()
+    body = upstream.requests[0].body
+    assert body["max_completion_tokens"] == 50
+    assert "max_tokens" not in body
+
+
 def test_a_temperature_is_passed_on_and_no_key_sends_no_authorization(make: Make) -> None:
     with FakeUpstream() as upstream:
         provider = make(upstream.base_url + "/", key=None)
