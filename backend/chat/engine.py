@@ -101,15 +101,17 @@ class Engine:
         log = self._streams.create(header)
         if log.header is not header:
             return log
+        # From here on it can be found, and so it can be stopped.
+        writer = Writer(log, self._streams, self._runtime, self._ended)
+        with self._lock:
+            self._live[header.stream_id] = Live(writer, alone_since_s=self._runtime.monotonic())
         try:
             task = self._admitted(header, session, model, request)
         except Exception as exc:
+            self._let_go(log)
             self._withdraw(log, exc)
             raise
-        writer = Writer(log, task, self._streams, self._runtime, self._ended)
-        with self._lock:
-            self._live[header.stream_id] = Live(writer, alone_since_s=self._runtime.monotonic())
-        self._runtime.spawn(lambda: self._run(writer))
+        self._runtime.spawn(lambda: self._run(writer, task))
         return log
 
     def find(self, caller: Caller, stream_id: str) -> Log:
@@ -159,11 +161,15 @@ class Engine:
 
     def forget(self, caller: Caller, session_id: str) -> bool:
         """Delete a session, stopping what runs in it. False if there is none."""
+        self._stop_in(caller, session_id)
         deleted = self._sessions.delete(caller.owner, session_id)
-        if running := self.running(caller, session_id):
-            self.stop(caller, running.header.stream_id)
+        self._stop_in(caller, session_id)  # whoever asked in between
         self._streams.forget(caller.owner, session_id)
         return deleted
+
+    def _stop_in(self, caller: Caller, session_id: str) -> None:
+        if running := self.running(caller, session_id):
+            self.stop(caller, running.header.stream_id)
 
     def recover(self) -> None:
         """End what a server before this one left behind. Call once, before any question."""
@@ -225,10 +231,13 @@ class Engine:
             max_chars=self._limits.max_answer_chars,
         )
 
-    def _run(self, writer: Writer) -> None:
-        writer.run()
+    def _run(self, writer: Writer, task: Task) -> None:
+        writer.run(task)
+        self._let_go(writer.log)
+
+    def _let_go(self, log: Log) -> None:
         with self._lock:
-            self._live.pop(writer.log.header.stream_id, None)
+            self._live.pop(log.header.stream_id, None)
 
     def _admitted(self, header: Header, session: Session | None, model: Model, request: ChatRequest) -> Task:
         """Pass every admission and save the question, or leave nothing behind."""

@@ -35,7 +35,8 @@ class Task:
 
 
 class Writer:
-    """Runs one answer. `on_end` is called once, before readers see the closing.
+    """Runs one answer; it can be stopped before it runs. `on_end` is called once, before readers see
+    the closing.
 
     The lock guards `_ended`: of a writer that comes to its end and a stop that lost patience with it,
     one closes the answer.
@@ -44,18 +45,17 @@ class Writer:
     def __init__(
         self,
         log: Log,
-        task: Task,
         streams: StreamStore,
         runtime: Runtime,
         on_end: Callable[[Log, Closing], None],
     ) -> None:
         self.log = log
         self.stop = Stop(runtime.signal())
-        self._task = task
         self._streams = streams
         self._runtime = runtime
         self._on_end = on_end
         self._lock = Lock()
+        self._begun = False
         self._ended = False
         self._started_s = runtime.monotonic()
         self._stopped_s = 0.0
@@ -63,11 +63,12 @@ class Writer:
         self._prompt_tokens = 0
         self._dropped = 0
 
-    def run(self) -> None:
+    def run(self, task: Task) -> None:
         """Write the answer to its end. Never raises."""
+        self._begun = True
         stream_id = self.log.header.stream_id
         try:
-            closing = self._closing(self._write())
+            closing = self._closing(self._write(task))
         except LogClosed:
             logger.warning("stream %s was closed under its writer", stream_id)
             return
@@ -81,16 +82,20 @@ class Writer:
     def request_stop(self, reason: str) -> None:
         """Have the provider let go; the writer then closes the log with this `finish_reason`, or as
         interrupted if the reason is `interrupted`."""
-        self._stopped_s = self._runtime.monotonic()
+        if not self.stop.requested:
+            self._stopped_s = self._runtime.monotonic()
         self.stop.request(reason)
 
     def give_up(self) -> None:
-        """Close a stopped answer whose provider has not let go in time."""
-        self._end(self._closing_of_stop(None))
+        """Close a stopped answer whose provider has not let go in time. One that is still being opened
+        has no provider: it ends by itself as soon as it runs."""
+        if self._begun:
+            self._end(self._closing_of_stop(None))
 
-    def _write(self) -> Ended | None:
+    def _write(self, task: Task) -> Ended | None:
         """Append what comes until the model ends or a cap is passed; None when stopped."""
-        task = self._task
+        if self.stop.requested:
+            return None
         # The answer may fill half the context at most, or a small model would remember nothing.
         room = task.model.context_tokens - min(task.max_tokens, task.model.context_tokens // 2)
         turns, self._dropped = fit(task.system, task.history, task.question, room)

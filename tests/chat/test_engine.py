@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ from backend.chat.events import Closing, Delta, Failed, Finished, Header, Usage
 from backend.chat.log import Log
 from backend.chat.ports import Admission, Ended
 from backend.chat.requests import Caller, ChatRequest
-from backend.chat.sessions import Message
+from backend.chat.sessions import Message, Session
 from backend.providers.catalog import Catalog
 from backend.stores.memory import MemorySessions, MemoryStreams
 from tests.fakes.provider import Scripted, saying, until_stopped
@@ -37,11 +38,17 @@ HELLO = ChatRequest("hello", session_id="s")
 class World:
     """An engine on threads with memory stores and one provider."""
 
-    def __init__(self, provider: Scripted, *admissions: Admission, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        provider: Scripted,
+        *admissions: Admission,
+        limits: Limits | None = None,
+        context_tokens: int = 8192,
+    ) -> None:
         self.runtime = ThreadRuntime()
         self.sessions = MemorySessions(self.runtime, None, 10**7, 100)
         self.streams = MemoryStreams(self.runtime, 3600, 10**7)
-        catalog = Catalog([provider.model()])
+        catalog = Catalog([provider.model(context_tokens=context_tokens)])
         self.engine = Engine(
             catalog, self.sessions, self.streams, self.runtime, limits or Limits(), admissions
         )
@@ -59,8 +66,8 @@ class World:
 def world() -> Iterator[Callable[..., World]]:
     made: list[World] = []
 
-    def make(provider: Scripted, *admissions: Admission, limits: Limits | None = None) -> World:
-        made.append(World(provider, *admissions, limits=limits))
+    def make(provider: Scripted, *admissions: Admission, **options: Any) -> World:
+        made.append(World(provider, *admissions, **options))
         return made[-1]
 
     yield make
@@ -119,9 +126,7 @@ def test_the_model_is_shown_the_conversation(world: Callable[..., World]) -> Non
 
 
 def test_messages_that_did_not_fit_are_counted_in_the_closing(world: Callable[..., World]) -> None:
-    provider = saying("x" * 800)
-    here = world(provider)
-    here.engine._models = Catalog([provider.model(context_tokens=400)])  # type: ignore[assignment]
+    here = world(saying("x" * 800), context_tokens=400)
     here.ended(here.engine.open(ME, replace(HELLO, message="y" * 800)))
     closing = here.ended(here.engine.open(ME, HELLO))
     assert isinstance(closing, Finished)
@@ -351,6 +356,35 @@ def test_deleting_a_session_stops_its_answer_and_forgets_its_streams(world: Call
     with pytest.raises(NotFound):
         here.engine.find(ME, log.header.stream_id)
     assert not here.engine.forget(ME, "s")
+
+
+def test_deleting_a_session_while_its_question_is_being_saved_stops_that_answer_too(
+    world: Callable[..., World],
+) -> None:
+    provider = Scripted(["a"], until_stopped)
+    here = world(provider)
+    ask, asking, let_go = here.sessions.ask, threading.Event(), threading.Event()
+
+    def slowly(session: Session, question: Message, title: str) -> None:
+        asking.set()
+        assert let_go.wait(10)
+        ask(session, question, title)
+
+    here.sessions.ask = slowly  # type: ignore[method-assign]
+    opened: list[Log] = []
+    opener = threading.Thread(target=lambda: opened.append(here.engine.open(ME, HELLO)))
+    opener.start()
+    assert asking.wait(10)
+    deleter = threading.Thread(target=lambda: here.engine.forget(ME, "s"))
+    deleter.start()
+    deleter.join(0.05)
+    let_go.set()
+    opener.join(10)
+    deleter.join(10)
+    assert opened[0].state == "stopped"
+    assert here.engine.running(ME, "s") is None
+    assert here.sessions.get("", "s") is None
+    assert provider.prompts == [], "the model was not asked"
 
 
 def test_an_answer_outside_any_session_leaves_none(world: Callable[..., World]) -> None:
