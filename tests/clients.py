@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -95,3 +96,18 @@ def call(server: Server, method: str, path: str, body: object = None, **headers:
 
 def text_of(events: list[Event]) -> str:
     return "".join(event.data.get("token", "") for event in events)
+
+
+def events(stream: bytes) -> list[dict[str, str]]:
+    """The fields of each event, read as the standard says (WHATWG HTML, 9.2.6)."""
+    found, fields = [], {}
+    for line in re.split("\r\n|\r|\n", stream.decode().removeprefix("\ufeff"))[:-1]:
+        name, colon, value = line.partition(":")
+        if line == "":
+            found += [fields] if "data" in fields else []
+            fields = {}
+        elif name:
+            assert name not in fields, f"the field {name} came twice in an event"
+            fields[name] = value.removeprefix(" ") if colon else ""
+    assert fields == {}, "the stream ended inside an event"
+    return found

@@ -39,11 +39,13 @@ class ThreadSignal:
 
 
 class ThreadRuntime:
-    """A `Runtime` whose work runs on daemon threads; `join` waits for them at a test's end."""
+    """A `Runtime` whose work runs on daemon threads, and whose clock can be put `ahead_s`; `join` waits
+    for the threads at a test's end."""
 
     name = "threads"
 
     def __init__(self) -> None:
+        self.ahead_s = 0.0
         self._threads: list[threading.Thread] = []
 
     def spawn(self, work: Callable[[], None]) -> None:
@@ -69,7 +71,7 @@ class ThreadRuntime:
         time.sleep(seconds)
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return time.monotonic() + self.ahead_s
 
     def now(self) -> str:
         return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.clients import ask, call, get, resume, text_of
+from tests.clients import ask, call, events, get, resume, text_of
 from tests.conftest import StartServer
 from tests.fakes.upstream import FakeUpstream, answer, chunk, end, event, finish, head, raw, status
 from tests.server.test_framing import HOST, Answer, Wire, wired
@@ -47,21 +47,6 @@ def asked(server: Server, message: str, **fields: Any) -> bytes:
     response = send(server, "POST /api/chat/stream", json.dumps({"message": message, **fields}).encode())
     assert response.status == 200, response.data
     return response.data
-
-
-def events(stream: bytes) -> list[dict[str, str]]:
-    """The fields of each event, read as the standard says (WHATWG HTML, 9.2.6)."""
-    found, fields = [], {}
-    for line in re.split("\r\n|\r|\n", stream.decode().removeprefix("\ufeff"))[:-1]:
-        name, colon, value = line.partition(":")
-        if line == "":
-            found += [fields] if "data" in fields else []
-            fields = {}
-        elif name:
-            assert name not in fields, f"the field {name} came twice in an event"
-            fields[name] = value.removeprefix(" ") if colon else ""
-    assert fields == {}, "the stream ended inside an event"
-    return found
 
 
 def assert_sound(stream: bytes, said: str) -> None:

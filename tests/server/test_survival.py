@@ -6,9 +6,11 @@ import os
 import random
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -33,7 +35,7 @@ def test_a_killed_servers_answer_is_interrupted_and_nothing_checkpointed_is_lost
     following = ask(server, "[[demo tokens=1000]] go", session_id="s", key="k")
     stream_id = following.stream_id
     seen = text_of(following.take(200))
-    time.sleep(0.5)  # one checkpoint is made every 250 ms
+    wait_for_checkpoint(server, stream_id, 200)
     server.kill()
     server.restart()
 
@@ -124,9 +126,10 @@ def test_an_interrupt_or_a_second_signal_ends_at_once(
     server = start_server(DRAIN_S="60")
     following = ask(server, "[[demo hang=1]] go")
     next(iter(following))
-    for number in signals:
+    for number in signals[:-1]:
         server.process.send_signal(number)
-        time.sleep(0.3)
+        wait_for_status(server, "/ready", 503)
+    server.process.send_signal(signals[-1])
     assert server.process.wait(15) == 0
     assert following.all()[-1].data["type"] == "interrupted"
 
@@ -200,6 +203,16 @@ def run_backend(folder: Path, *arguments: str, **env: str) -> subprocess.Complet
     clean = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PORT": "0", **env}
     command = [sys.executable, "-m", "backend", *arguments]
     return subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True, timeout=60)
+
+
+def wait_for_checkpoint(server: Server, stream_id: str, tokens: int) -> None:
+    """Until so many tokens are in the file."""
+    query = "SELECT coalesce(sum(json_array_length(items)), 0) FROM entries WHERE stream_id = ?"
+    deadline = time.monotonic() + 10
+    with closing(sqlite3.connect(server.folder / "var" / "chat.db")) as db:
+        while db.execute(query, (stream_id,)).fetchone()[0] < tokens:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
 
 def wait_for_status(server: Server, path: str, status: int) -> None:

@@ -17,7 +17,7 @@ from backend.chat.requests import Idempotency
 from backend.chat.sessions import Message, Session
 from backend.stores.database import Database
 from backend.stores.memory import MemorySessions, MemoryStreams
-from backend.stores.sqlite import SqliteStreams
+from backend.stores.sqlite import SWEEP_EVERY_S, SqliteStreams
 from backend.stores.sqlite_sessions import SqliteSessions
 from tests.fakes.runtime import ThreadRuntime
 
@@ -246,7 +246,7 @@ def test_a_stream_outlived_by_its_time_is_expired_and_its_key_free(
     stores = open_stores(ttl_s=0.0)
     streams = stores.streams
     log = streams.create(header("1", idempotency=KEY))
-    streams._swept_s = -1000.0  # type: ignore[attr-defined]
+    stores.runtime.ahead_s += SWEEP_EVERY_S
     streams.close(log, finished(at="2020-01-01T00:00:00.000000+00:00"))
     streams.sweep()
     assert streams.by_key(KEY) is None

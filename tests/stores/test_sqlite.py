@@ -10,7 +10,7 @@ import pytest
 from backend.chat.errors import Misconfigured, StreamExpired, Unavailable
 from backend.chat.ports import Runtime
 from backend.stores.database import MIGRATIONS, Database
-from backend.stores.sqlite import SqliteStreams
+from backend.stores.sqlite import SWEEP_EVERY_S, SqliteStreams
 from backend.stores.sqlite_sessions import SqliteSessions
 from tests.fakes.runtime import ThreadRuntime
 from tests.stores.test_contract import KEY, answer, finished, header, question, session
@@ -99,7 +99,7 @@ def test_an_expired_stream_is_told_from_an_unknown_one_until_it_is_forgotten(
         streams.get("", "1")
     rows = database.read(lambda db: db.execute("SELECT count(*) FROM entries").fetchone())
     assert rows == (1,)
-    streams._swept_s = -1e9
+    runtime.ahead_s += SWEEP_EVERY_S
     streams.sweep()
     rows = database.read(lambda db: db.execute("SELECT count(*) FROM entries").fetchone())
     assert rows == (0,), "the text is gone"
@@ -123,7 +123,7 @@ def test_what_a_full_disk_refuses_is_unavailable_and_written_once_there_is_room(
     assert streams.running("", "s") is None
 
     database.write(lambda db: db.execute("PRAGMA max_page_count = 1000000"))
-    streams._swept_s = -1e9
+    runtime.ahead_s += SWEEP_EVERY_S
     streams.sweep()
     again = SqliteStreams(database, runtime, 3600)
     assert len(again.get("", "1").text) == 500_000
@@ -194,7 +194,7 @@ def test_sessions_not_written_to_for_their_time_are_dropped(
     sessions.create(session("old", at="2020-01-01T00:00:00.000000+00:00"))
     sessions.ask(session("new"), question(), "t")
     sessions.answer("", "new", answer())
-    sessions._swept_s = -1e9
+    runtime.ahead_s += SWEEP_EVERY_S
     sessions.sweep()
     assert sessions.get("", "old") is None
     assert sessions.get("", "new")

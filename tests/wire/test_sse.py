@@ -15,6 +15,7 @@ from backend.chat.errors import InvalidRequest
 from backend.chat.events import Batch, Closing, Delta, Entry, Failed, Finished, Header, Usage
 from backend.chat.log import Log, text_of
 from backend.wire import sse
+from tests.clients import events
 from tests.fakes.runtime import ThreadSignal
 
 AT = "2026-01-01T00:00:01+00:00"
@@ -43,20 +44,6 @@ def log_of(*entries: Entry, closing: Closing | None = None, session_id: str | No
 
 def finished(reason: str = "stop", **more: Any) -> Finished:
     return Finished(reason, 2, 0.41, 12.1, Usage(9, 2, 11), AT, **more)
-
-
-def events(stream: bytes) -> list[dict[str, str]]:
-    """The fields of each event, read as the standard says (WHATWG HTML, 9.2.6)."""
-    found, fields = [], {}
-    for line in re.split("\r\n|\r|\n", stream.decode().removeprefix("\ufeff"))[:-1]:
-        name, colon, value = line.partition(":")
-        if line == "":
-            found += [fields] if "data" in fields else []
-            fields = {}
-        elif name:
-            value = value.removeprefix(" ") if colon else ""
-            fields[name] = f"{fields[name]}\n{value}" if name == "data" and name in fields else value
-    return found
 
 
 def written(log: Log, after: int = 0) -> bytes:
