@@ -7,10 +7,10 @@ QUICK := -m "not server and not browser"
 
 .PHONY: run test check lint format lock clean
 
-run: $(VENV)/.run
+run: $(VENV)/.run $(if $(filter gevent,$(RUNTIME)),$(VENV)/.gevent)
 	$(BIN)/python -m backend
 
-test: $(VENV)/.dev chromium
+test: $(VENV)/.dev tests/node/node_modules/.done chromium
 	$(BIN)/python -m pytest
 
 check: $(VENV)/.dev
@@ -43,9 +43,19 @@ $(VENV)/.run: $(VENV)/.python requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 
+$(VENV)/.gevent: $(VENV)/.run requirements-gevent.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-gevent.txt
+	@touch $@
+
 $(VENV)/.dev: $(VENV)/.python requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
-	@touch $@ $(VENV)/.run
+	@touch $@ $(VENV)/.run $(VENV)/.gevent
+
+# The JavaScript client that the tests drive.
+tests/node/node_modules/.done: tests/node/package-lock.json
+	@command -v npm >/dev/null || { echo "Install Node.js (with npm) and run make test again" >&2; exit 1; }
+	npm ci --prefix tests/node --silent --no-audit --no-fund
+	@touch $@
 
 # Pins everything pyproject.toml names, with hashes, for every platform and Python from 3.11 on.
 LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
@@ -53,7 +63,8 @@ LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version
 lock: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet uv
 	$(LOCK) --upgrade -o requirements.txt
-	$(LOCK) --extra dev -c requirements.txt -o requirements-dev.txt
+	$(LOCK) --extra gevent -c requirements.txt -o requirements-gevent.txt
+	$(LOCK) --extra dev -c requirements.txt -c requirements-gevent.txt -o requirements-dev.txt
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
