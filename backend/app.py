@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from backend.stores.memory import MemorySessions, MemoryStreams
 from backend.stores.sqlite import SqliteStreams
 from backend.stores.sqlite_sessions import SqliteSessions
 from backend.transports import chat, openai, ops, pages, sessions, web
+from backend.transports.lines import WSGI
+from backend.transports.sockets import SocketLimits, Sockets
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_CONTEXT_TOKENS = 8192
@@ -34,10 +37,16 @@ class Program:
 
     app: Flask
     engine: Engine
+    sockets: Sockets
+
+    def tend(self) -> None:
+        """What must be done every second or so."""
+        self.engine.tend()
+        self.sockets.tend()
 
 
-def build(config: Config, runtime: Runtime) -> Program:
-    """Raises Misconfigured."""
+def build(config: Config, runtime: Runtime, websocket: Callable[..., WSGI]) -> Program:
+    """`websocket` serves engine.io's connections, as its drivers do. Raises Misconfigured."""
     catalog = Catalog(models(config), config.default_model)
     session_store, stream_store = stores(config, runtime)
     limits = Limits(config.max_answer_tokens, config.max_answer_chars, config.detach_grace_s)
@@ -56,13 +65,21 @@ def build(config: Config, runtime: Runtime) -> Program:
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.url_map.merge_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    web.install(app, Origins(config.host, config.allowed_hosts, config.cors_origins))
+    origins = Origins(config.host, config.allowed_hosts, config.cors_origins)
+    web.install(app, origins)
     app.register_blueprint(chat.blueprint(engine, chat_limits))
     app.register_blueprint(sessions.blueprint(conversations))
     app.register_blueprint(openai.blueprint(engine, config.max_answer_tokens))
     app.register_blueprint(ops.blueprint(engine, session_store, about))
     app.register_blueprint(pages.blueprint(ROOT / "static"))
-    return Program(app, engine)
+    socket_limits = SocketLimits(
+        config.max_body_bytes,
+        config.max_handshakes_per_address,
+        config.handshake_s,
+        config.max_followed_per_socket,
+    )
+    door = Sockets(app, engine, conversations, gate, origins, runtime, websocket, socket_limits, chat_limits)
+    return Program(app, engine, door)
 
 
 def models(config: Config) -> list[Model]:

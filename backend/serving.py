@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from collections.abc import Callable
 
 from backend import runtime as runtimes
 from backend.app import build
-from backend.chat.engine import Engine
 from backend.chat.errors import Misconfigured
 from backend.chat.ports import Runtime
 from backend.config import Config
@@ -49,12 +49,12 @@ def run(config: Config) -> int:
         raise Misconfigured(
             f"Nothing can listen on {config.host} port {config.port}: {exc.strerror}; set HOST or PORT"
         ) from exc
-    program = build(config, runtime)
+    program = build(config, runtime, runtimes.WebSocketWSGI)
     ending = _Ending(config.drain_s)
     bounds = runtimes.Bounds(config.max_body_bytes, config.head_timeout_s, config.body_timeout_s)
     server = runtimes.HttpServer(program.app, listener, bounds)
     runtime.spawn(server.run)
-    runtime.spawn(lambda: tend(program.engine, runtime))
+    runtime.spawn(lambda: tend(program.tend, runtime))
     for name in config.ignored:
         logger.warning("%s is set, but this version has nothing that heeds it", name)
     logger.info("serving on %s", config.url(listener.getsockname()[1]))
@@ -62,16 +62,17 @@ def run(config: Config) -> int:
         runtime.sleep(POLL_S)
     logger.info("ending: %d answers are running", program.engine.live_count)
     program.engine.drain(lambda: ending.patience_s or 0.0)
+    program.sockets.drain()
     server.close(CLOSE_S)
     logger.info("ended")
     return 0
 
 
-def tend(engine: Engine, runtime: Runtime) -> None:
+def tend(work: Callable[[], None], runtime: Runtime) -> None:
     """Keep house every second, whatever goes wrong with it."""
     while True:
         runtime.sleep(TICK_S)
         try:
-            engine.tend()
+            work()
         except Exception:
             logger.exception("housekeeping failed; it is tried again")

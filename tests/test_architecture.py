@@ -22,7 +22,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "runtime": ({"chat", "wire", "runtime"}, {"eventlet", "greenlet"}),
     "transports": (
         {"chat", "access", "wire", "transports"},
-        {"flask", "flask_socketio", "flask_limiter", "werkzeug"},
+        {"flask", "flask_socketio", "socketio", "engineio", "flask_limiter", "werkzeug"},
     ),
 }
 FILES: dict[str, tuple[set[str], set[str]]] = {

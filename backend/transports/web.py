@@ -41,6 +41,11 @@ def caller() -> Caller:
     return Caller(owner="", address=request.remote_addr or "")
 
 
+def request_id(given: str) -> str:
+    """The client's own, if it is one."""
+    return given if _REQUEST_ID.fullmatch(given) else token_hex(8)
+
+
 def body() -> bytes:
     """The request's body. Raises UnsupportedMediaType, and what the server's reading of it raises."""
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
@@ -91,8 +96,7 @@ def install(app: Flask, origins: Origins) -> None:
     @app.before_request
     def enter() -> Response | None:
         g.started_s = time.monotonic()
-        given = request.headers.get("X-Request-Id", "")
-        g.request_id = given if _REQUEST_ID.fullmatch(given) else token_hex(8)
+        g.request_id = request_id(request.headers.get("X-Request-Id", ""))
         if request.path in PROBES:
             return None
         origin = request.headers.get("Origin")
