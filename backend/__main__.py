@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
+
 from backend import runtime
+from backend.chat.errors import Misconfigured
 
-runtime.patch()
+try:
+    green = runtime.start(os.environ, Path.cwd())
+except Misconfigured as exc:
+    print(f"parley: {exc}", file=sys.stderr)
+    sys.exit(2)
 
-import argparse  # noqa: E402
-import os  # noqa: E402
-import sys  # noqa: E402
-from pathlib import Path  # noqa: E402
+import argparse
 
-from backend import check, config, serving  # noqa: E402
-from backend.chat.errors import Misconfigured  # noqa: E402
+from backend import check, config, serving
 
 
 def main() -> int:
@@ -26,7 +31,7 @@ def main() -> int:
         settings = config.load(os.environ, Path.cwd())
         if arguments.command == "check":
             return check.run(arguments.url or settings.url())
-        return serving.run(settings)
+        return serving.run(settings, green)
     except Misconfigured as exc:
         print(f"parley: {exc}", file=sys.stderr)
         return 2

@@ -19,7 +19,9 @@ from backend.models_file import ModelRow, ModelsFile, UpstreamRow, read_models_f
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
-NOT_YET = {"AUTH": ("optional", "off"), "RUNTIME": ("eventlet",), "WORKERS": ("1",)}
+RUNTIMES = ("eventlet", "gevent")
+
+NOT_YET = {"AUTH": ("optional", "off"), "WORKERS": ("1",)}
 """Variables with values that are planned but not there: better refused than silently ignored."""
 
 UNHEARD = (
@@ -68,6 +70,12 @@ def level(text: str) -> str:
     return text.lower()
 
 
+def runtime(text: str) -> str:
+    if text not in RUNTIMES:
+        raise ValueError(" or ".join(RUNTIMES))
+    return text
+
+
 def store(text: str) -> str:
     if text != "memory://" and not (text.startswith("sqlite:///") and len(text) > len("sqlite:///")):
         raise ValueError("memory:// or sqlite:///<file>")
@@ -105,6 +113,7 @@ class Config:
 
     host: str = variable("HOST", str, "127.0.0.1")
     port: int = variable("PORT", port, 5000)
+    runtime: str = variable("RUNTIME", runtime, "eventlet")
     store_url: str = variable("STORE_URL", store, "sqlite:///var/chat.db")
     allowed_hosts: frozenset[str] = variable("ALLOWED_HOSTS", hosts, frozenset())
     cors_origins: frozenset[str] = variable("CORS_ORIGINS", origins, frozenset())
