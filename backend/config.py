@@ -22,7 +22,9 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 AUTHS = ("optional", "required", "off")
 ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
 
-NOT_YET = {"RUNTIME": ("eventlet",), "WORKERS": ("1",)}
+RUNTIMES = ("eventlet", "gevent")
+
+NOT_YET = {"WORKERS": ("1",)}
 """Variables with values that are planned but not there: better refused than silently ignored."""
 
 UNHEARD = ("DATABASE_URL", "LEASE_S", "LOG_FORMAT", "METRICS_TOKEN")
@@ -88,6 +90,12 @@ def rate(text: str) -> str | None:
     return text
 
 
+def runtime(text: str) -> str:
+    if text not in RUNTIMES:
+        raise ValueError(" or ".join(RUNTIMES))
+    return text
+
+
 def store(text: str) -> str:
     if text != "memory://" and not (text.startswith("sqlite:///") and len(text) > len("sqlite:///")):
         raise ValueError("memory:// or sqlite:///<file>")
@@ -125,6 +133,7 @@ class Config:
 
     host: str = variable("HOST", str, "127.0.0.1")
     port: int = variable("PORT", port, 5000)
+    runtime: str = variable("RUNTIME", runtime, "eventlet")
     store_url: str = variable("STORE_URL", store, "sqlite:///var/chat.db")
     allowed_hosts: frozenset[str] = variable("ALLOWED_HOSTS", hosts, frozenset())
     cors_origins: frozenset[str] = variable("CORS_ORIGINS", origins, frozenset())

@@ -36,14 +36,13 @@ class _Ending:
         self.patience_s = 0.0 if hurried else self._drain_s
 
 
-def run(config: Config) -> int:
+def run(config: Config, runtime: Runtime) -> int:
     """Serve until a signal; the process's exit code. Raises Misconfigured."""
     logging.basicConfig(
         level=config.log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    runtime = runtimes.EventletRuntime()
     try:
         listener = runtimes.listen(config.host, config.port)
     except OSError as exc:
@@ -53,7 +52,7 @@ def run(config: Config) -> int:
     program = build(config, runtime, runtimes.WebSocketWSGI)
     ending = _Ending(config.drain_s)
     bounds = runtimes.Bounds(config.max_body_bytes, config.head_timeout_s, config.body_timeout_s)
-    server = runtimes.HttpServer(program.app, listener, bounds)
+    server = runtimes.HttpServer(program.app, listener, bounds, runtime)
     runtime.spawn(server.run)
     for chore in program.chores:
         runtime.spawn(partial(tend, chore, runtime))

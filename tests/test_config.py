@@ -44,7 +44,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         {"CORS_ORIGINS": "example.org"},
         {"CORS_ORIGINS": "https://example.org/path"},
         {"WORKERS": "2"},
-        {"RUNTIME": "gevent"},
+        {"RUNTIME": "asyncio"},
         {"AUTH": "none"},
         {"AUTH": "Required"},
         {"JWT_ALGORITHM": "HS512"},
