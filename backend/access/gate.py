@@ -36,7 +36,7 @@ class Gate:
         tokens cannot be checked just now."""
         if self._tokens is None:
             return stranger(address)
-        if token is None or (token == NOBODY and not self._required):
+        if token in (None, NOBODY):
             if self._required:
                 raise Unauthorized("Sign in: send the header Authorization: Bearer <token>")
             return stranger(address)
