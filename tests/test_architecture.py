@@ -19,9 +19,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "stores": ({"chat", "stores"}, {"redis", "sqlalchemy"}),
     "ledger": ({"chat", "ledger"}, {"sqlalchemy"}),
     "access": ({"chat", "access"}, {"jwt", "limits"}),
+    "telemetry": ({"chat", "telemetry"}, {"prometheus_client"}),
     "runtime": ({"chat", "wire", "runtime"}, {"eventlet", "greenlet"}),
     "transports": (
-        {"chat", "access", "wire", "transports"},
+        {"chat", "access", "wire", "telemetry", "transports"},
         {"flask", "flask_socketio", "flask_limiter", "werkzeug"},
     ),
 }
