@@ -20,7 +20,8 @@ from backend.stores.database import Database
 from backend.stores.memory import MemorySessions, MemoryStreams
 from backend.stores.sqlite import SqliteStreams
 from backend.stores.sqlite_sessions import SqliteSessions
-from backend.transports import chat, openai, ops, pages, sessions, web
+from backend.telemetry.meters import Meters
+from backend.transports import chat, metrics, openai, ops, pages, sessions, web
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_CONTEXT_TOKENS = 8192
@@ -28,10 +29,12 @@ DEFAULT_CONTEXT_TOKENS = 8192
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program that is ready to serve: `app` answers requests, `engine` is run beside it."""
+    """A program that is ready to serve: `app` answers requests, `engine` and the lag of `meters` are run
+    beside it."""
 
     app: Flask
     engine: Engine
+    meters: Meters
 
 
 def build(config: Config, runtime: Runtime) -> Program:
@@ -40,25 +43,28 @@ def build(config: Config, runtime: Runtime) -> Program:
     session_store, stream_store = stores(config, runtime)
     limits = Limits(config.max_answer_tokens, config.max_answer_chars, config.detach_grace_s)
     admissions = [Caps(config.max_streams, config.max_streams_per_caller)]
-    engine = Engine(catalog, session_store, stream_store, runtime, limits, admissions)
+    store_kind = config.store_url.partition(":")[0]
+    meters = Meters(__version__, store_kind, runtime)
+    engine = Engine(catalog, session_store, stream_store, runtime, limits, admissions, meters.answers)
+    meters.count_running(lambda: engine.live_count)
     engine.recover()
 
     chat_limits = chat.ChatLimits(
         config.max_message_chars, config.max_answer_tokens, config.partial_max_chars
     )
-    store_kind = config.store_url.partition(":")[0]
     about = ops.About(__version__, runtime.name, store_kind, tuple(catalog.names), catalog.default)
     app = Flask("parley", static_folder=None)
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.url_map.merge_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    web.install(app, Origins(config.host, config.allowed_hosts, config.cors_origins))
-    app.register_blueprint(chat.blueprint(engine, chat_limits))
+    web.install(app, Origins(config.host, config.allowed_hosts, config.cors_origins), meters)
+    app.register_blueprint(chat.blueprint(engine, chat_limits, meters))
     app.register_blueprint(sessions.blueprint(engine, session_store, catalog, runtime))
-    app.register_blueprint(openai.blueprint(engine, config.max_answer_tokens))
+    app.register_blueprint(openai.blueprint(engine, config.max_answer_tokens, meters))
     app.register_blueprint(ops.blueprint(engine, session_store, about))
+    app.register_blueprint(metrics.blueprint(meters, config.metrics_token, behind_proxy=False))
     app.register_blueprint(pages.blueprint(ROOT / "static"))
-    return Program(app, engine)
+    return Program(app, engine, meters)
 
 
 def models(config: Config) -> list[Model]:

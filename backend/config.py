@@ -18,13 +18,14 @@ from backend.models_file import ModelRow, ModelsFile, UpstreamRow, read_models_f
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("text", "json")
 
 NOT_YET = {"AUTH": ("optional", "off"), "RUNTIME": ("eventlet",), "WORKERS": ("1",)}
 """Variables with values that are planned but not there: better refused than silently ignored."""
 
 UNHEARD = (
     "ADDRESS_LIMIT", "DATABASE_URL", "JWKS_URL", "JWT_ALGORITHM", "JWT_AUDIENCE", "JWT_ISSUER",
-    "JWT_PUBLIC_KEY", "JWT_SECRET", "LEASE_S", "LOG_FORMAT", "METRICS_TOKEN", "RATE_LIMIT",
+    "JWT_PUBLIC_KEY", "JWT_SECRET", "LEASE_S", "RATE_LIMIT",
     "TRUSTED_PROXIES",
 )  # fmt: skip
 """Variables that are planned as well, and change nothing yet: whoever sets one is told so."""
@@ -68,6 +69,12 @@ def level(text: str) -> str:
     return text.lower()
 
 
+def log_format(text: str) -> str:
+    if text.lower() not in LOG_FORMATS:
+        raise ValueError(f"one of {', '.join(LOG_FORMATS)}")
+    return text.lower()
+
+
 def store(text: str) -> str:
     if text != "memory://" and not (text.startswith("sqlite:///") and len(text) > len("sqlite:///")):
         raise ValueError("memory:// or sqlite:///<file>")
@@ -94,9 +101,9 @@ def origins(text: str) -> frozenset[str]:
     return found
 
 
-def variable(name: str, read: Callable[[str], Any], default: Any) -> Any:
+def variable(name: str, read: Callable[[str], Any], default: Any, *, secret: bool = False) -> Any:
     """A field of Config that the variable `name` sets; `read` raises ValueError saying what it takes."""
-    return field(default=default, metadata={"name": name, "read": read})
+    return field(default=default, repr=not secret, metadata={"name": name, "read": read})
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +137,17 @@ class Config:
     session_ttl_s: float | None = variable("SESSION_TTL", some_seconds, None)
     drain_s: float = variable("DRAIN_S", seconds, 30.0)
     log_level: str = variable("LOG_LEVEL", level, "info")
+    log_format: str = variable("LOG_FORMAT", log_format, "text")
+    metrics_token: str | None = variable("METRICS_TOKEN", str, None, secret=True)
     upstreams: tuple[UpstreamRow, ...] = ()
     context_tokens: Mapping[str, int] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+
+    @property
+    def secrets(self) -> list[str]:
+        """What no log may show."""
+        keys = [row.api_key for row in self.upstreams]
+        return [secret for secret in (*keys, self.metrics_token) if secret]
 
     def url(self, port: int | None = None) -> str:
         """Where it listens, as one would type it."""

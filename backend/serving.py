@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 
 from backend import runtime as runtimes
 from backend.app import build
@@ -12,6 +11,7 @@ from backend.chat.engine import Engine
 from backend.chat.errors import Misconfigured
 from backend.chat.ports import Runtime
 from backend.config import Config
+from backend.telemetry import logs
 
 logger = logging.getLogger("backend")
 
@@ -37,11 +37,7 @@ class _Ending:
 
 def run(config: Config) -> int:
     """Serve until a signal; the process's exit code. Raises Misconfigured."""
-    logging.basicConfig(
-        level=config.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    logs.install(config.log_level, config.log_format, config.secrets)
     runtime = runtimes.EventletRuntime()
     try:
         listener = runtimes.listen(config.host, config.port)
@@ -55,6 +51,7 @@ def run(config: Config) -> int:
     server = runtimes.HttpServer(program.app, listener, bounds)
     runtime.spawn(server.run)
     runtime.spawn(lambda: tend(program.engine, runtime))
+    runtime.spawn(program.meters.lag.watch)
     for name in config.ignored:
         logger.warning("%s is set, but this version has nothing that heeds it", name)
     logger.info("serving on %s", config.url(listener.getsockname()[1]))

@@ -4,6 +4,7 @@ ParleyError
 ├── Refused                  nothing was generated; the true HTTP status goes out
 │   ├── InvalidJson          400  the body is not JSON
 │   ├── InvalidRequest       400  JSON, but not what this route takes
+│   ├── Unauthorized         401
 │   ├── Forbidden            403
 │   ├── NotFound             404  no such thing, or somebody else's
 │   ├── ModelNotFound        404
@@ -50,6 +51,10 @@ class InvalidJson(Refused):
 
 class InvalidRequest(Refused):
     type, status = "invalid_request", 400
+
+
+class Unauthorized(Refused):
+    type, status = "unauthorized", 401
 
 
 class Forbidden(Refused):
