@@ -60,7 +60,7 @@ class Answers(Collector):
             "state": closing.state,
             "type": failure,
         }
-        level = logging.WARNING if failure else logging.INFO
+        level = logging.WARNING if failure else logging.DEBUG
         message = "answer %s after %d tokens, %.1f s"
         logger.log(level, message, closing.state, closing.tokens, closing.duration_s, extra=named)
 

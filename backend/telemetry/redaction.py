@@ -17,6 +17,8 @@ _UNPRINTABLE = re.compile(
 
 
 def one_line(text: str) -> str:
+    if text.isascii() and text.isprintable():  # nearly always, and much cheaper than to search
+        return text
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 

@@ -58,7 +58,7 @@ def test_json_has_one_object_a_line_with_the_ids(start_server: StartServer) -> N
     assert (stopped["request_id"], stopped["stream_id"]) == ("mine.1", answered.stream_id)
     assert (nowhere["route"], nowhere["status"], nowhere["type"]) == ("-", 404, "not_found")
     ends = {line["stream_id"]: line for line in lines if line["message"].startswith("answer ")}
-    assert ends[answered.stream_id]["level"] == "info"
+    assert ends[answered.stream_id]["level"] == "debug"
     assert ends[answered.stream_id]["state"] == "done"
     assert ends[answered.stream_id]["model"] == "demo"
     end = ends[failed.stream_id]
