@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 from collections.abc import Callable
 from functools import partial
 
@@ -13,6 +12,7 @@ from backend.app import build
 from backend.chat.errors import Misconfigured
 from backend.chat.ports import Runtime
 from backend.config import Config
+from backend.telemetry import logs
 
 logger = logging.getLogger("backend")
 
@@ -38,11 +38,7 @@ class _Ending:
 
 def run(config: Config, runtime: Runtime) -> int:
     """Serve until a signal; the process's exit code. Raises Misconfigured."""
-    logging.basicConfig(
-        level=config.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    logs.install(config.log_level, config.log_format, config.secrets)
     try:
         listener = runtimes.listen(config.host, config.port)
     except OSError as exc:
@@ -56,6 +52,7 @@ def run(config: Config, runtime: Runtime) -> int:
     runtime.spawn(server.run)
     for chore in program.chores:
         runtime.spawn(partial(tend, chore, runtime))
+    runtime.spawn(program.meters.lag.watch)
     for name in config.ignored:
         logger.warning("%s is set, but this version has nothing that heeds it", name)
     logger.info("serving on %s", config.url(listener.getsockname()[1]))

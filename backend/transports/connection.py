@@ -12,6 +12,7 @@ from backend.chat.log import BATCH_ENTRIES, Log, text_of
 from backend.chat.ports import Runtime
 from backend.chat.requests import Caller
 from backend.chat.rooms import News
+from backend.telemetry.meters import Meters
 from backend.wire import sockets as wire
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Connection:
         engine: Engine,
         conversations: Conversations,
         runtime: Runtime,
+        meters: Meters,
         max_followed: int,
         partial_max_chars: int,
     ) -> None:
@@ -64,6 +66,7 @@ class Connection:
         self._engine = engine
         self._conversations = conversations
         self._runtime = runtime
+        self._meters = meters
         self._max_followed = max_followed
         self._partial_max_chars = partial_max_chars
         self._following: dict[str, Following] = {}
@@ -108,10 +111,11 @@ class Connection:
     def _run(self, following: Following) -> None:
         log = following.log
         try:
-            following.run(self._engine)
+            with self._meters.following("socket"):
+                following.run(self._engine)
         except Exception:
             # The client reconnects and resumes.
-            logger.exception("following stream %s broke", log.header.stream_id)
+            logger.exception("following an answer broke", extra={"stream_id": log.header.stream_id})
             self.line.drop()
         finally:
             del self._following[log.header.stream_id]

@@ -26,6 +26,8 @@ from backend.chat.errors import (
 )
 from backend.chat.log import Log
 from backend.chat.ports import Runtime
+from backend.telemetry.logs import hush_sockets
+from backend.telemetry.meters import Meters
 from backend.transports.chat import ChatLimits
 from backend.transports.connection import Connection
 from backend.transports.handshakes import Handshakes
@@ -86,6 +88,7 @@ class Sockets:
         websocket: Callable[..., WSGI],
         limits: SocketLimits,
         chat_limits: ChatLimits,
+        meters: Meters,
     ) -> None:
         self._engine = engine
         self._conversations = conversations
@@ -93,8 +96,9 @@ class Sockets:
         self._runtime = runtime
         self._limits = limits
         self._chat_limits = chat_limits
+        self._meters = meters
         self._seats: dict[str, Seat] = {}
-        quiet = _quiet_logger()
+        meters.sockets_open.set_function(self._seats.__len__)
         self._socketio = SocketIO(
             app,
             async_mode=runtime.name,
@@ -106,9 +110,8 @@ class Sockets:
             max_http_buffer_size=limits.max_message_bytes,
             ping_interval=PING_INTERVAL_S,
             ping_timeout=PING_TIMEOUT_S,
-            logger=quiet,
-            engineio_logger=quiet,
         )
+        hush_sockets()
         server = self._socketio.server
         server.eio._async = {**server.eio._async, "websocket": strict(websocket)}
         self._lines = Lines(server)
@@ -134,9 +137,6 @@ class Sockets:
             self._socketio.on(name)(self._answering(name, handle))
         unknown = self._answering("an unknown event", _unknown)
         self._socketio.on("*")(lambda _name, *payload: unknown(*payload))
-
-    def __len__(self) -> int:
-        return len(self._seats)
 
     def tend(self) -> None:
         """What must be done every second or so: close the nameless, look at tokens again, and while the
@@ -168,6 +168,7 @@ class Sockets:
             self._engine,
             self._conversations,
             self._runtime,
+            self._meters,
             self._limits.max_followed,
             self._chat_limits.partial_max_chars,
         )
@@ -200,11 +201,16 @@ class Sockets:
                 logger.exception("the event failed", extra={"request_id": request_id})
                 said = self._refuse(seat, Internal("The server failed on this event; try again"), request_id)
             took_ms = (self._runtime.monotonic() - started_s) * 1000
-            ids = {"request_id": request_id, "stream_id": said.get("stream_id")}
-            logger.info("%s %d %.1f ms", event, said.get("code", 200), took_ms, extra=ids)
+            self._log(event, said, request_id, round(took_ms, 1))
             return said
 
         return answer
+
+    def _log(self, event: str, said: dict[str, Any], request_id: str, ms: float) -> None:
+        status = said.get("code", 200)
+        what = {"request_id": request_id, "stream_id": said.get("stream_id"), "type": said.get("type")}
+        how = {"door": "socket", "route": event, "status": status, "ms": ms}
+        logger.info("%s %d %.1f ms", event, status, ms, extra={**what, **how})
 
     def _enter_gate(self, seat: Seat) -> None:
         try:
@@ -217,6 +223,7 @@ class Sockets:
     def _refuse(self, seat: Seat, error: ParleyError, request_id: str) -> dict[str, Any]:
         if error.status < 500:
             self._gate.count_refusal(seat.address)
+        self._meters.refused("socket", error.type)
         fields = chat_error(error, request_id)
         seat.connection.emit("chat_stream_error", fields)
         return {"ok": False, **fields}
@@ -310,18 +317,3 @@ def token_of(auth: Any, authorization: str | None) -> str | None:
         return bearer(authorization)
     scheme, _, rest = token.partition(" ")
     return rest if scheme.lower() == "bearer" and rest else token
-
-
-class _OnlyFailures(logging.Filter):
-    """The libraries' other lines repeat what clients sent."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.exc_info is not None
-
-
-def _quiet_logger() -> logging.Logger:
-    quiet = logging.getLogger("backend.transports.sockets.library")
-    quiet.setLevel(logging.ERROR)
-    if not quiet.filters:
-        quiet.addFilter(_OnlyFailures())
-    return quiet
