@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from flask import Blueprint, Response, send_from_directory
+from werkzeug.exceptions import PreconditionFailed
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -34,6 +35,8 @@ def blueprint(static: Path) -> Blueprint:
     def file(name: str) -> Response:
         """Checked with the server each time, and sent only if it has changed."""
         response = send_from_directory(static, name, max_age=0)
+        if response.status_code == 412:
+            raise PreconditionFailed  # so that it is rendered like every refusal
         response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
         response.headers["Referrer-Policy"] = "no-referrer"
         response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
