@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Flask
 
@@ -16,11 +18,13 @@ from backend.config import Config
 from backend.providers.catalog import Catalog
 from backend.providers.demo import Demo
 from backend.providers.openai import OpenAI, TimeLimits, Upstream
+from backend.reference import asyncapi, openapi
+from backend.reference.schemas import Bounds
 from backend.stores.database import Database
 from backend.stores.memory import MemorySessions, MemoryStreams
 from backend.stores.sqlite import SqliteStreams
 from backend.stores.sqlite_sessions import SqliteSessions
-from backend.transports import chat, openai, ops, pages, sessions, web
+from backend.transports import chat, openai, ops, pages, reference, sessions, web
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_CONTEXT_TOKENS = 8192
@@ -57,6 +61,7 @@ def build(config: Config, runtime: Runtime) -> Program:
     app.register_blueprint(sessions.blueprint(engine, session_store, catalog, runtime))
     app.register_blueprint(openai.blueprint(engine, config.max_answer_tokens))
     app.register_blueprint(ops.blueprint(engine, session_store, about))
+    app.register_blueprint(reference.blueprint(*documents(config)))
     app.register_blueprint(pages.blueprint(ROOT / "static"))
     return Program(app, engine)
 
@@ -80,6 +85,14 @@ def models(config: Config) -> list[Model]:
             found.append(Model(model.name, provider, model.upstream_name, context))
     context = config.context_tokens.get("demo", DEFAULT_CONTEXT_TOKENS)
     return [*found, Model("demo", Demo(config.demo_tokens_per_second), "demo", context)]
+
+
+def documents(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What `/openapi.json` and `/asyncapi.json` say."""
+    bounds = Bounds(config.max_message_chars, config.max_answer_tokens)
+    return openapi.document(__version__, bounds), asyncapi.document(
+        __version__, bounds, urlsplit(config.url()).netloc
+    )
 
 
 def stores(config: Config, runtime: Runtime) -> tuple[SessionStore, StreamStore]:

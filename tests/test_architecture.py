@@ -19,6 +19,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "stores": ({"chat", "stores"}, {"redis", "sqlalchemy"}),
     "ledger": ({"chat", "ledger"}, {"sqlalchemy"}),
     "access": ({"chat", "access"}, {"jwt", "limits"}),
+    "reference": ({"chat", "wire", "reference"}, {"pydantic"}),
     "runtime": ({"chat", "wire", "runtime"}, {"eventlet", "greenlet"}),
     "transports": (
         {"chat", "access", "wire", "transports"},
