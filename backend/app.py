@@ -12,8 +12,10 @@ from flask import Flask
 from backend import __version__
 from backend.access.origins import Origins
 from backend.chat.caps import Caps
+from backend.chat.conversations import Conversations
 from backend.chat.engine import Engine, Limits
 from backend.chat.ports import Model, Runtime, SessionStore, StreamStore
+from backend.chat.rooms import Rooms
 from backend.config import Config
 from backend.providers.catalog import Catalog
 from backend.providers.demo import Demo
@@ -44,8 +46,10 @@ def build(config: Config, runtime: Runtime) -> Program:
     session_store, stream_store = stores(config, runtime)
     limits = Limits(config.max_answer_tokens, config.max_answer_chars, config.detach_grace_s)
     admissions = [Caps(config.max_streams, config.max_streams_per_caller)]
-    engine = Engine(catalog, session_store, stream_store, runtime, limits, admissions)
+    rooms = Rooms()
+    engine = Engine(catalog, session_store, stream_store, runtime, rooms, limits, admissions)
     engine.recover()
+    conversations = Conversations(engine, catalog, session_store, stream_store, rooms, runtime)
 
     chat_limits = chat.ChatLimits(
         config.max_message_chars, config.max_answer_tokens, config.partial_max_chars
@@ -58,7 +62,7 @@ def build(config: Config, runtime: Runtime) -> Program:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     web.install(app, Origins(config.host, config.allowed_hosts, config.cors_origins))
     app.register_blueprint(chat.blueprint(engine, chat_limits))
-    app.register_blueprint(sessions.blueprint(engine, session_store, catalog, runtime))
+    app.register_blueprint(sessions.blueprint(conversations))
     app.register_blueprint(openai.blueprint(engine, config.max_answer_tokens))
     app.register_blueprint(ops.blueprint(engine, session_store, about))
     app.register_blueprint(reference.blueprint(*documents(config)))

@@ -6,8 +6,9 @@ from itertools import chain
 
 from pydantic import BaseModel
 
-from backend.reference.events import FROM_CLIENTS, FROM_THE_SERVER, ChatStream, Event
+from backend.reference.events import FROM_CLIENTS, FROM_THE_SERVER, Event
 from backend.reference.schemas import Bounds, Schema, components, ref
+from backend.wire.sockets import ChatStreamBody
 
 CHANNEL = "#/channels/chat"
 ABOUT = """\
@@ -23,7 +24,7 @@ def document(version: str, bounds: Bounds, address: str) -> Schema:
     """The document, for this server with these settings; `address` is its host and port."""
     rows = (*FROM_CLIENTS, *FROM_THE_SERVER)
     schemas = components({model for row in rows for model in (row.payload, *row.acknowledged)})
-    bounds.limit(schemas[ChatStream.__name__])
+    bounds.limit(schemas[ChatStreamBody.__name__])
     return {
         "asyncapi": "3.0.0",
         "info": {"title": "Parley", "version": version, "description": ABOUT},

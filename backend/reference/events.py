@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from backend.reference.answers import (
     Complete,
@@ -17,40 +17,7 @@ from backend.reference.answers import (
     Token,
 )
 from backend.reference.schemas import Shape, absent
-from backend.wire.chat import SESSION_ID, ChatBody, Strict
-
-SessionId = Annotated[str, Field(pattern=SESSION_ID)]
-
-
-class ChatStream(ChatBody):
-    """A question. Without `session_id` it belongs to the connection's own session."""
-
-    partial: bool = False
-    """Whether every event repeats the text so far."""
-    idempotency_key: Annotated[str, Field(min_length=1, max_length=255)] | None = None
-    """The same key with the same body joins the answer that is running or done."""
-
-
-class ChatResume(Strict):
-    """Go on reading an answer."""
-
-    stream_id: str
-    after: int = Field(default=0, ge=0)
-    """The `count` of the last piece there is."""
-    partial: bool = False
-    """Whether every event repeats the text so far."""
-
-
-class ChatStop(Strict):
-    """End an answer."""
-
-    stream_id: str
-
-
-class SessionRoom(Strict):
-    """Which session."""
-
-    session_id: SessionId
+from backend.wire.sockets import ChatResumeBody, ChatStopBody, ChatStreamBody, SessionBody
 
 
 class Refused(Shape):
@@ -152,11 +119,11 @@ class Event:
 
 
 FROM_CLIENTS = (
-    Event("chat_stream", "Ask", ChatStream, (Following, Refused)),
-    Event("chat_resume", "Come back", ChatResume, (Following, Refused)),
-    Event("chat_stop", "Stop an answer", ChatStop, (StoppedHere, Refused)),
-    Event("session_join", "Follow every answer of a session", SessionRoom, (Joined, Refused)),
-    Event("session_leave", "Follow it no more", SessionRoom, (Joined, Refused)),
+    Event("chat_stream", "Ask", ChatStreamBody, (Following, Refused)),
+    Event("chat_resume", "Come back", ChatResumeBody, (Following, Refused)),
+    Event("chat_stop", "Stop an answer", ChatStopBody, (StoppedHere, Refused)),
+    Event("session_join", "Follow every answer of a session", SessionBody, (Joined, Refused)),
+    Event("session_leave", "Follow it no more", SessionBody, (Joined, Refused)),
 )
 FROM_THE_SERVER = (
     Event("chat_token", "A piece of text", ChatToken),

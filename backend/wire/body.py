@@ -28,18 +28,21 @@ class Body:
 
 
 def read_body(raw: bytes) -> Body:
-    """A JSON object, or InvalidJson saying what is wrong with it.
-
-    Refused besides what is no JSON: anything but UTF-8, a name given twice, NaN and Infinity, numbers
-    past 64 bits or a double, nesting past 254 levels, half a surrogate pair, and NUL.
-    """
+    """A JSON object, or InvalidJson saying what is wrong with it."""
     try:
-        value = json.loads(
-            raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
-        )
-        canonical = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        text = raw.decode()
     except UnicodeDecodeError as exc:
         raise InvalidJson("The body is not UTF-8") from exc
+    return body_of(read_json(text))
+
+
+def read_json(text: str) -> Any:
+    """Any JSON value. Raises InvalidJson for what is none, and for what readers disagree about: a name
+    given twice, NaN and Infinity, numbers past 64 bits or a double, nesting past 254 levels, half a
+    surrogate pair."""
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+        orjson.dumps(value)
     except RecursionError as exc:
         raise InvalidJson("The body is nested too deeply") from exc
     except orjson.JSONEncodeError as exc:
@@ -48,6 +51,12 @@ def read_body(raw: bytes) -> Body:
         ) from exc
     except ValueError as exc:
         raise InvalidJson(f"The body is not valid JSON: {_where(exc)}") from exc
+    return value
+
+
+def body_of(value: Any) -> Body:
+    """A value that `read_json` gave, as a body. Raises InvalidRequest."""
+    canonical = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     if b"\\u0000" in canonical and _NUL.search(canonical):
         raise InvalidRequest("The body holds a NUL character, which no text here may have")
     if not isinstance(value, dict):

@@ -89,6 +89,13 @@ def chat_request(
 ) -> tuple[ChatRequest, bool]:
     """The question, and whether each event shall carry the text so far. Raises InvalidRequest."""
     asked = parse(ChatBody, body)
+    return question(asked, body.fingerprint, key, max_message_chars, max_answer_tokens), asked.partial
+
+
+def question(
+    asked: ChatBody, fingerprint: str, key: str | None, max_message_chars: int, max_answer_tokens: int
+) -> ChatRequest:
+    """What a model cannot check of a question: the limits that are set."""
     if len(asked.message) > max_message_chars:
         raise InvalidRequest(
             f"The field 'message' is over {max_message_chars} characters (MAX_MESSAGE_CHARS); shorten it"
@@ -97,7 +104,7 @@ def chat_request(
         raise InvalidRequest(
             f"The field 'max_tokens' is over {max_answer_tokens} (MAX_ANSWER_TOKENS); ask for fewer"
         )
-    request = ChatRequest(
+    return ChatRequest(
         message=asked.message,
         session_id=asked.session_id,
         model=asked.model,
@@ -105,9 +112,8 @@ def chat_request(
         temperature=asked.temperature,
         max_tokens=asked.max_tokens,
         idempotency_key=idempotency_key(key),
-        fingerprint=body.fingerprint,
+        fingerprint=fingerprint,
     )
-    return request, asked.partial
 
 
 def idempotency_key(key: str | None) -> str | None:

@@ -8,13 +8,14 @@ from backend.chat.errors import ParleyError
 from backend.chat.events import Failed
 
 
-def chat_error(error: ParleyError | Failed, request_id: str, **fields: Any) -> dict[str, Any]:
-    """`{"error", "code", "type", "request_id", …}`: a refusal's body and a broken answer's last event."""
+def chat_error(error: ParleyError | Failed, request_id: str | None, **fields: Any) -> dict[str, Any]:
+    """`{"error", "code", "type", "request_id"?, …}`: a refusal's body and a broken answer's last event."""
+    named = {} if request_id is None else {"request_id": request_id}
     if isinstance(error, Failed):
         said = {"error": error.error, "code": error.code, "type": error.type}
-        return {**said, "request_id": request_id, "tokens": error.tokens, "timestamp": error.at, **fields}
+        return {**said, **named, "tokens": error.tokens, "timestamp": error.at, **fields}
     said = {"error": error.message, "code": error.status, "type": error.type}
-    return {**said, "request_id": request_id, **error.extras, **fields}
+    return {**said, **named, **error.extras, **fields}
 
 
 def openai_error(error: ParleyError) -> dict[str, Any]:

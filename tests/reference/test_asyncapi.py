@@ -35,7 +35,7 @@ def test_every_message_and_every_schema_is_used(document: Document) -> None:
 
 
 def test_limits_and_address_are_told_as_they_are_set(document: Document) -> None:
-    fields = document["components"]["schemas"]["ChatStream"]["properties"]
+    fields = document["components"]["schemas"]["ChatStreamBody"]["properties"]
     assert fields["message"]["maxLength"] == 300
     assert [kind["maximum"] for kind in fields["max_tokens"]["anyOf"] if kind["type"] == "integer"] == [20]
     assert document["servers"]["parley"]["host"] == "localhost:8080"
