@@ -14,6 +14,7 @@ from backend.reference.answers import (
     Id,
     LiveStream,
     State,
+    Time,
     Token,
 )
 from backend.reference.schemas import Shape, absent
@@ -77,6 +78,9 @@ class ChatError(Shape):
     type: ErrorType
     session_id: Id = absent()
     stream_id: Id = absent()
+    tokens: Count = absent()
+    """The last `count` of an answer that broke off."""
+    timestamp: Time = absent()
     retry_after: Count = absent()
 
 

@@ -5,9 +5,15 @@ import json
 import jsonschema_rs
 import pytest
 
-from tests.reference.documents import Document, at, every, served
+from backend.chat.events import Failed, Finished, Header, Usage
+from backend.chat.log import Log
+from backend.chat.rooms import News
+from backend.wire import sockets
+from tests.fakes.runtime import ThreadSignal
+from tests.reference.documents import Document, at, closed, every, served
 from tests.servers import ROOT
 
+AT = "2026-11-21T05:00:00.000000+00:00"
 SPECIFICATION = ROOT / "tests/node/node_modules/@asyncapi/specs/schemas/3.0.0-without-$id.json"
 
 
@@ -49,3 +55,33 @@ def test_whatever_a_client_sends_is_acknowledged_with_success_or_a_refusal(docum
             ]
             successes = [at(document, payload["$ref"])["properties"]["ok"]["const"] for payload in payloads]
             assert sorted(successes) == [False, True], name
+
+
+def answer(closing: Finished | Failed) -> Log:
+    log = Log(Header("stream", "", "session", "question", "message", "demo", AT), ThreadSignal())
+    log.append(["Hello", " there"])
+    log.close(closing)
+    return log
+
+
+FINISHED = answer(Finished("stop", 2, 0.4, 1.5, Usage(9, 2, 11, estimated=True), AT, history_dropped=1))
+FAILED = answer(Failed("upstream_error", 502, "It broke off", 2, AT))
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        sockets.token_packet(FINISHED.header, FINISHED.read(0)),
+        sockets.token_packet(FINISHED.header, FINISHED.read(0), "Hello there"),
+        sockets.closing_packet(FINISHED),
+        sockets.closing_packet(FAILED),
+        sockets.reset_packet(FINISHED.header, "Hello", 1),
+        sockets.news_packet(News("session", "message", FINISHED)),
+        sockets.news_packet(News("session", "deleted")),
+    ],
+    ids=lambda packet: packet[:20],
+)
+def test_a_real_event_has_its_shape_and_no_other_field(document: Document, packet: str) -> None:
+    name, fields = json.loads(packet[1:])
+    shape = document["channels"]["chat"]["messages"][name]["payload"]["$ref"].rpartition("/")[2]
+    jsonschema_rs.Draft202012Validator(closed(document, shape)).validate(fields)
