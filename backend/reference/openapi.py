@@ -41,6 +41,8 @@ line goes on at the next token.
 
 A body is read as JSON whatever its `Content-Type` says. Decide by an error's `type`. Answers may grow fields.
 The events of the Socket.IO door are told in `/asyncapi.json`.
+
+Any address may also refuse with 405 (not with this method), 414 and 431 (too long), or 400 (no proper HTTP).
 """
 BEARER = {"type": "http", "scheme": "bearer", "description": "A token; without one the caller is anonymous."}
 
