@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Flask
 from flask_limiter import Limiter
@@ -27,12 +29,14 @@ from backend.config import Config
 from backend.providers.catalog import Catalog
 from backend.providers.demo import Demo
 from backend.providers.openai import OpenAI, TimeLimits, Upstream
+from backend.reference import asyncapi, openapi
+from backend.reference.schemas import Bounds
 from backend.stores.database import Database
 from backend.stores.memory import MemorySessions, MemoryStreams
 from backend.stores.sqlite import SqliteStreams
 from backend.stores.sqlite_sessions import SqliteSessions
 from backend.telemetry.meters import Meters
-from backend.transports import chat, metrics, openai, ops, pages, sessions, web
+from backend.transports import chat, metrics, openai, ops, pages, reference, sessions, web
 from backend.transports.lines import WSGI
 from backend.transports.sockets import SocketLimits, Sockets
 
@@ -97,6 +101,7 @@ def build(config: Config, runtime: Runtime, websocket: Callable[..., WSGI]) -> P
     app.register_blueprint(
         metrics.blueprint(meters, config.metrics_token, behind_proxy=config.trusted_proxies > 0)
     )
+    app.register_blueprint(reference.blueprint(*documents(config)))
     app.register_blueprint(pages.blueprint(ROOT / "static"))
     socket_limits = SocketLimits(
         config.max_body_bytes,
@@ -147,6 +152,14 @@ def models(config: Config) -> list[Model]:
             found.append(Model(model.name, provider, model.upstream_name, context))
     context = config.context_tokens.get("demo", DEFAULT_CONTEXT_TOKENS)
     return [*found, Model("demo", Demo(config.demo_tokens_per_second), "demo", context)]
+
+
+def documents(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What `/openapi.json` and `/asyncapi.json` say."""
+    bounds = Bounds(config.max_message_chars, config.max_answer_tokens)
+    return openapi.document(__version__, bounds), asyncapi.document(
+        __version__, bounds, urlsplit(config.url()).netloc
+    )
 
 
 def stores(config: Config, runtime: Runtime) -> tuple[SessionStore, StreamStore]:

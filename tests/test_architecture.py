@@ -20,8 +20,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "ledger": ({"chat", "ledger"}, {"sqlalchemy"}),
     "access": ({"chat", "access"}, {"jwt", "limits", "urllib3"}),
     "runtime": ({"chat", "wire", "runtime"}, {"eventlet", "gevent", "greenlet", "dotenv"}),
+    "telemetry": ({"chat", "telemetry"}, {"prometheus_client"}),
+    "reference": ({"chat", "wire", "reference"}, {"pydantic"}),
     "transports": (
-        {"chat", "access", "wire", "transports"},
+        {"chat", "access", "wire", "telemetry", "transports"},
         {"flask", "flask_socketio", "socketio", "engineio", "flask_limiter", "werkzeug"},
     ),
 }

@@ -13,6 +13,9 @@ import orjson
 
 from backend.chat.errors import InvalidJson, InvalidRequest
 
+NO_NUL = r"^[^\x00]*$"
+"""The pattern of any text here."""
+
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -85,3 +88,21 @@ def _where(exc: ValueError) -> str:
     if isinstance(exc, json.JSONDecodeError):
         return f"{exc.msg.removesuffix(' at')} at line {exc.lineno}, column {exc.colno}"
     return str(exc) if "digit" not in str(exc) else "a number is too long"
+
+
+def whole(value: Any) -> Any:
+    """JSON has one kind of number: 1.0 is the whole number 1."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def any_json(itself: dict[str, Any]) -> dict[str, Any]:
+    """Any JSON value that `read_body` reads, as a JSON schema; `itself` refers to it."""
+    return {
+        "anyOf": [
+            {"type": ["null", "boolean"]},
+            {"type": "number", "minimum": -(2**63), "maximum": 2**64 - 1},
+            {"type": "string", "pattern": NO_NUL},
+            {"type": "array", "items": itself},
+            {"type": "object", "propertyNames": {"pattern": NO_NUL}, "additionalProperties": itself},
+        ]
+    }

@@ -1,0 +1,42 @@
+"""`/openapi.json` is so: schemathesis asks the real server what it allows, and much that it forbids."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import StartServer
+
+pytestmark = pytest.mark.server
+
+SEED = int(os.environ.get("SCHEMATHESIS_SEED", "20261121"))
+EXAMPLES = 60
+LIMIT_S = 300
+EXPECTED = Path(__file__).with_name("schemathesis.toml")
+
+
+def test_schemathesis_finds_nothing(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server(
+        STORE_URL="memory://",
+        DEMO_TOKENS_PER_SECOND="0",
+        MAX_ANSWER_TOKENS="20",
+        MAX_MESSAGE_CHARS="300",
+        MAX_STREAMS_PER_CALLER="200",
+        RATE_LIMIT="off",
+        ADDRESS_LIMIT="off",
+    )
+    print(f"seed {SEED}; SCHEMATHESIS_SEED sets another")
+    done = subprocess.run(
+        [
+            *(str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(EXPECTED), "run"),
+            *(f"{server.url}/openapi.json", f"--seed={SEED}", f"--max-examples={EXAMPLES}"),
+            *("--checks=all", "--continue-on-failure", "--generation-database=none", "--no-color"),
+        ],
+        cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in server.log
