@@ -9,7 +9,7 @@ from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
 from backend.config import RUNTIMES
-from tests.servers import Server, servers
+from tests.servers import Server, Service, servers
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
@@ -67,6 +67,14 @@ def server(tmp_path_factory: pytest.TempPathFactory, runtime_name: str) -> Itera
         env = {"RUNTIME": runtime_name, "DEMO_TOKENS_PER_SECOND": "0", "MAX_STREAMS_PER_CALLER": "200"}
         started.append(Server(folder, env))
         yield started[0]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, runtime_name: str) -> Iterator[Service]:
+    """The HTTP server with an application that does what Parley's doors never do."""
+    service = Service(tmp_path_factory.mktemp("service"), runtime_name)
+    yield service
+    service.stop()
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,9 @@ from backend.chat.errors import Misconfigured
 from backend.chat.ports import Runtime
 from backend.runtime.body import Bounds
 from backend.runtime.server import HttpServer, listen
+from backend.runtime.websocket import WebSocketWSGI
 
-__all__ = ["LIBRARIES", "Bounds", "HttpServer", "listen", "start"]
+__all__ = ["LIBRARIES", "Bounds", "HttpServer", "WebSocketWSGI", "listen", "start"]
 
 LIBRARIES = {"eventlet": "backend.runtime.on_eventlet", "gevent": "backend.runtime.on_gevent"}
 """What `RUNTIME` may be; the first is the default. Only the chosen one is imported."""

@@ -37,7 +37,7 @@ class Body(io.RawIOBase):
         self._incoming = incoming
         self._bounds = bounds
         self._go_on = go_on
-        self._hesitant = bool(head.minor_version) and head.lists(b"expect", b"100-continue")
+        self._hesitant = bool(head.minor_version) and head.lists(b"expect", "100-continue")
         self._whole = io.BytesIO() if head.body_bytes == 0 else None
         self._broken = False
 

@@ -122,7 +122,7 @@ class Connection:
     def _answer(self, head: Head, body: Body) -> bool:
         """Have the application answer; whether the connection can go on."""
         service = self._service
-        willing = bool(head.minor_version) and not head.lists(b"connection", b"close")
+        willing = bool(head.minor_version) and not head.lists(b"connection", "close")
         answer = Answer(
             self.send,
             may_keep=lambda: willing and not service.closing and not body.in_the_way,

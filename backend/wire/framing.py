@@ -43,10 +43,14 @@ class Head(NamedTuple):
     fields: dict[bytes, list[bytes]]
     body_bytes: int | None
 
-    def lists(self, name: bytes, word: bytes) -> bool:
-        """Whether the comma list that the fields of this name make together has the word, in any case."""
-        listed = b",".join(self.fields.get(name, ())).lower().split(b",")
-        return word in [each.strip(b" \t") for each in listed]
+    def lists(self, name: bytes, word: str) -> bool:
+        """Whether the comma list that the fields of this name make together has the word."""
+        return name in self.fields and lists(b",".join(self.fields[name]).decode("latin-1"), word)
+
+
+def lists(value: str, word: str) -> bool:
+    """Whether a comma list has the word, in any case."""
+    return word in [each.strip(" \t") for each in value.lower().split(",")]
 
 
 def split_head(raw: bytes) -> tuple[bytes, list[bytes]]:
