@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Callable
+from functools import partial
 
 from backend import runtime as runtimes
 from backend.app import build
-from backend.chat.engine import Engine
 from backend.chat.errors import Misconfigured
 from backend.chat.ports import Runtime
 from backend.config import Config
@@ -50,7 +51,8 @@ def run(config: Config) -> int:
     bounds = runtimes.Bounds(config.max_body_bytes, config.head_timeout_s, config.body_timeout_s)
     server = runtimes.HttpServer(program.app, listener, bounds)
     runtime.spawn(server.run)
-    runtime.spawn(lambda: tend(program.engine, runtime))
+    for chore in program.chores:
+        runtime.spawn(partial(tend, chore, runtime))
     runtime.spawn(program.meters.lag.watch)
     for name in config.ignored:
         logger.warning("%s is set, but this version has nothing that heeds it", name)
@@ -64,11 +66,11 @@ def run(config: Config) -> int:
     return 0
 
 
-def tend(engine: Engine, runtime: Runtime) -> None:
-    """Keep house every second, whatever goes wrong with it."""
+def tend(chore: Callable[[], None], runtime: Runtime) -> None:
+    """Do it every second, whatever goes wrong with it."""
     while True:
         runtime.sleep(TICK_S)
         try:
-            engine.tend()
+            chore()
         except Exception:
             logger.exception("housekeeping failed; it is tried again")

@@ -18,7 +18,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "providers": ({"chat", "providers"}, {"urllib3", "orjson"}),
     "stores": ({"chat", "stores"}, {"redis", "sqlalchemy"}),
     "ledger": ({"chat", "ledger"}, {"sqlalchemy"}),
-    "access": ({"chat", "access"}, {"jwt", "limits"}),
+    "access": ({"chat", "access"}, {"jwt", "limits", "urllib3"}),
     "telemetry": ({"chat", "telemetry"}, {"prometheus_client"}),
     "runtime": ({"chat", "wire", "runtime"}, {"eventlet", "greenlet"}),
     "transports": (
@@ -31,7 +31,7 @@ FILES: dict[str, tuple[set[str], set[str]]] = {
     "__init__": (set(), set()),
     "config": ({"chat", "models_file"}, {"dotenv"}),
     "models_file": ({"chat"}, {"pydantic"}),
-    "app": ({"*"}, {"flask"}),
+    "app": ({"*"}, {"flask", "flask_limiter", "limits", "werkzeug"}),
     "serving": ({"*"}, set()),
     "check": (set(), {"urllib3"}),
     "__main__": ({"*"}, set()),
