@@ -1,4 +1,4 @@
-"""The command line: `python -m backend` serves, `python -m backend check [URL]` asks a running server."""
+"""The command line: `python -m backend` serves, `check [URL]` asks a server, `token` makes a token."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ runtime.patch()
 import argparse  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
+import time  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from backend import check, config, serving  # noqa: E402
+from backend import app, check, config, serving  # noqa: E402
+from backend.access.keys import shared_secret  # noqa: E402
+from backend.access.tokens import mint  # noqa: E402
 from backend.chat.errors import Misconfigured  # noqa: E402
 
 
@@ -21,15 +24,36 @@ def main() -> int:
     commands.add_parser("serve", help="serve (the default)")
     asked = commands.add_parser("check", help="ask a running server one question over each door")
     asked.add_argument("url", nargs="?", help="where it runs; default: this machine's HOST and PORT")
+    made = commands.add_parser("token", help="make a token, and print it")
+    made.add_argument("--sub", required=True, help="whom it names")
+    made.add_argument("--ttl", type=config.positive, default=3600, help="seconds it holds; default: 3600")
+    made.add_argument("--scope", help="what it may besides, such as admin")
     arguments = parser.parse_args()
     try:
         settings = config.load(os.environ, Path.cwd())
         if arguments.command == "check":
             return check.run(arguments.url or settings.url())
+        if arguments.command == "token":
+            print(token(settings, arguments.sub, arguments.ttl, arguments.scope))
+            return 0
         return serving.run(settings)
     except Misconfigured as exc:
         print(f"parley: {exc}", file=sys.stderr)
         return 2
+
+
+def token(settings: config.Config, subject: str, lifetime_s: int, scope: str | None) -> str:
+    """A token that a server with these settings takes. Raises Misconfigured."""
+    if settings.jwt_algorithm != "HS256":
+        raise Misconfigured(
+            f"With JWT_ALGORITHM={settings.jwt_algorithm} tokens come from who holds the private key"
+        )
+    secret = shared_secret(settings.jwt_secret, app.SECRET_FILE)
+    claims = {"iss": settings.jwt_issuer, "aud": settings.jwt_audience, "scope": scope}
+    try:
+        return mint(secret, subject, int(time.time()), lifetime_s, claims)
+    except ValueError as exc:
+        raise Misconfigured(f"--sub must be {exc}") from exc
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 
 from backend import runtime as runtimes
 from backend.app import build
-from backend.chat.engine import Engine
 from backend.chat.errors import Misconfigured
 from backend.chat.ports import Runtime
 from backend.config import Config
@@ -54,7 +55,8 @@ def run(config: Config) -> int:
     bounds = runtimes.Bounds(config.max_body_bytes, config.head_timeout_s, config.body_timeout_s)
     server = runtimes.HttpServer(program.app, listener, bounds)
     runtime.spawn(server.run)
-    runtime.spawn(lambda: tend(program.engine, runtime))
+    for chore in program.chores:
+        runtime.spawn(partial(tend, chore, runtime))
     for name in config.ignored:
         logger.warning("%s is set, but this version has nothing that heeds it", name)
     logger.info("serving on %s", config.url(listener.getsockname()[1]))
@@ -67,11 +69,11 @@ def run(config: Config) -> int:
     return 0
 
 
-def tend(engine: Engine, runtime: Runtime) -> None:
-    """Keep house every second, whatever goes wrong with it."""
+def tend(chore: Callable[[], None], runtime: Runtime) -> None:
+    """Do it every second, whatever goes wrong with it."""
     while True:
         runtime.sleep(TICK_S)
         try:
-            engine.tend()
+            chore()
         except Exception:
             logger.exception("housekeeping failed; it is tried again")

@@ -39,6 +39,8 @@ class Server:
             "PYTHONUNBUFFERED": "1",
             "HOST": "127.0.0.1",
             "PORT": str(self.port),
+            "RATE_LIMIT": "off",
+            "ADDRESS_LIMIT": "off",
             **env,
         }
         self.log_path = folder / "server.log"

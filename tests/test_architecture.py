@@ -18,8 +18,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "providers": ({"chat", "providers"}, {"urllib3", "orjson"}),
     "stores": ({"chat", "stores"}, {"redis", "sqlalchemy"}),
     "ledger": ({"chat", "ledger"}, {"sqlalchemy"}),
-    "access": ({"chat", "access"}, {"jwt", "limits"}),
     "reference": ({"chat", "wire", "reference"}, {"pydantic"}),
+    "access": ({"chat", "access"}, {"jwt", "limits", "urllib3"}),
     "runtime": ({"chat", "wire", "runtime"}, {"eventlet", "greenlet"}),
     "transports": (
         {"chat", "access", "wire", "transports"},
@@ -31,7 +31,7 @@ FILES: dict[str, tuple[set[str], set[str]]] = {
     "__init__": (set(), set()),
     "config": ({"chat", "models_file"}, {"dotenv"}),
     "models_file": ({"chat"}, {"pydantic"}),
-    "app": ({"*"}, {"flask"}),
+    "app": ({"*"}, {"flask", "flask_limiter", "limits", "werkzeug"}),
     "serving": ({"*"}, set()),
     "check": (set(), {"urllib3"}),
     "__main__": ({"*"}, set()),

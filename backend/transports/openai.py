@@ -8,7 +8,7 @@ from itertools import chain, islice
 from flask import Blueprint, Response, request
 
 from backend.chat.engine import Engine
-from backend.chat.errors import InvalidRequest, ParleyError
+from backend.chat.errors import InvalidRequest, ParleyError, RateLimited
 from backend.chat.events import Batch, Failed
 from backend.chat.log import Log
 from backend.transports import web
@@ -31,6 +31,8 @@ def blueprint(engine: Engine, max_answer_tokens: int) -> Blueprint:
                 raise InvalidRequest("This server takes a prompt here, not messages")
             key = request.headers.get("Idempotency-Key")
             log = engine.open(web.caller(), prompt.prompt_request(body, key, max_answer_tokens))
+        except RateLimited:
+            raise  # of one shape in all dialects
         except ParleyError as error:
             return refusal(error)
         return answer(log)

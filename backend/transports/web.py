@@ -12,8 +12,18 @@ from typing import Any
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from backend.access.gate import Gate, bearer, stranger
 from backend.access.origins import Origins
-from backend.chat.errors import Internal, InvalidRequest, NotFound, ParleyError, UnsupportedMediaType
+from backend.access.rates import Budget
+from backend.chat.errors import (
+    Internal,
+    InvalidRequest,
+    NotFound,
+    ParleyError,
+    RateLimited,
+    Unauthorized,
+    UnsupportedMediaType,
+)
 from backend.chat.events import Batch
 from backend.chat.requests import Caller
 from backend.wire.errors import chat_error, openai_error
@@ -25,7 +35,18 @@ STREAM_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering"
 PING_EVERY = 15
 """Heartbeats, of a second each."""
 PROBES = ("/health", "/ready")
-EXPOSED = "X-Request-Id, X-Session-Id, X-Stream-Id, Retry-After"
+GUARDED = ("/api/", "/v1/")
+"""Where one must say who one is, and may be refused for what one did before."""
+NAMELESS = ("/api/status",)
+"""What anybody may read there, whoever they are."""
+SPENDING = ("chat.ask", "openai.complete")
+"""The endpoints that spend the budget, and tell of it."""
+LONG_WAIT_S = 60
+"""OpenAI's SDKs wait no longer than this by themselves: past it they would only waste their retries."""
+EXPOSED = (
+    "X-Request-Id, X-Session-Id, X-Stream-Id, Retry-After, "
+    "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
+)
 CORS_HEADERS = {
     "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE",
     "Access-Control-Allow-Headers": (
@@ -38,7 +59,9 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def caller() -> Caller:
-    return Caller(owner="", address=request.remote_addr or "")
+    """Who sent this request. Only for routes that are GUARDED."""
+    found: Caller = g.caller
+    return found
 
 
 def body() -> bytes:
@@ -85,7 +108,7 @@ def _audible(batches: Iterable[Batch | None], gone: Callable[[], bool]) -> Itera
             yield batch
 
 
-def install(app: Flask, origins: Origins) -> None:
+def install(app: Flask, origins: Origins, gate: Gate, budget: Budget | None) -> None:
     """Have every request checked, every answer marked, and every error rendered."""
 
     @app.before_request
@@ -99,6 +122,8 @@ def install(app: Flask, origins: Origins) -> None:
         origins.admit(request.headers.get("Host", ""), origin)
         if request.method == "OPTIONS" and origin and "Access-Control-Request-Method" in request.headers:
             return Response(status=204, headers=CORS_HEADERS)
+        if request.path.startswith(GUARDED):
+            _pass(gate)
         return None
 
     @app.after_request
@@ -111,9 +136,13 @@ def install(app: Flask, origins: Origins) -> None:
         if origin and origins.is_foreign_allowed(origin):
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Expose-Headers"] = EXPOSED
+        if budget and request.endpoint in SPENDING:
+            _tell_budget(response, budget)
+        if 400 <= response.status_code < 500 and g.get("entered"):
+            gate.count_refusal(_address())
         took_ms = (time.monotonic() - g.started_s) * 1000
-        logger.info("%s %s %d %.1f ms %s", request.method, _loggable(request.path), response.status_code,
-                    took_ms, g.request_id)  # fmt: skip
+        logger.info("%s %s %d %.1f ms %s", request.method, request.url_rule or "(no route)",
+                    response.status_code, took_ms, g.request_id)  # fmt: skip
         return response
 
     @app.errorhandler(ParleyError)
@@ -130,6 +159,25 @@ def install(app: Flask, origins: Origins) -> None:
         return render(Internal("The server failed on this request; try again"))
 
 
+def _pass(gate: Gate) -> None:
+    """Raises RateLimited and Unauthorized."""
+    gate.enter(_address())
+    g.entered = True
+    if request.path not in NAMELESS:
+        g.caller = gate.identify(bearer(request.headers.get("Authorization")), _address())
+
+
+def _address() -> str:
+    return request.remote_addr or ""
+
+
+def _tell_budget(response: Response, budget: Budget) -> None:
+    limit, remaining, reset_s = budget.state(g.get("caller") or stranger(_address()))
+    response.headers["X-RateLimit-Limit"] = str(limit)
+    response.headers["X-RateLimit-Remaining"] = str(remaining)
+    response.headers["X-RateLimit-Reset"] = str(reset_s)
+
+
 def render(error: ParleyError) -> Response:
     """A refusal in the dialect of its route."""
     fields: dict[str, Any] = chat_error(error, g.request_id)
@@ -139,6 +187,10 @@ def render(error: ParleyError) -> Response:
     response.status_code = error.status
     if "retry_after" in error.extras:
         response.headers["Retry-After"] = str(error.extras["retry_after"])
+        if isinstance(error, RateLimited) and error.extras["retry_after"] > LONG_WAIT_S:
+            response.headers["X-Should-Retry"] = "false"
+    if isinstance(error, Unauthorized):
+        response.headers["WWW-Authenticate"] = "Bearer"
     return response
 
 
@@ -153,7 +205,3 @@ def _misdirected(error: HTTPException) -> Response:
         if name in ("Allow", "Content-Range"):
             response.headers[name] = value
     return response
-
-
-def _loggable(path: str) -> str:
-    return path.encode("unicode_escape").decode("ascii")[:200]

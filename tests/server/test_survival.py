@@ -152,7 +152,12 @@ def test_a_second_server_on_the_same_store_is_refused_with_a_sentence(
     [
         ({"HOST": "0.0.0.0"}, "ALLOW_ANONYMOUS"),
         ({"PORT": "http"}, "PORT must be a whole number"),
-        ({"AUTH": "required"}, "AUTH=required is not there yet"),
+        ({"AUTH": "maybe"}, "AUTH must be one of"),
+        ({"JWT_SECRET": ""}, "JWT_SECRET is empty"),
+        ({"JWT_SECRET": "a" * 31}, "JWT_SECRET has 31 bytes"),
+        ({"JWT_ALGORITHM": "RS256"}, "needs JWT_PUBLIC_KEY or JWKS_URL"),
+        ({"JWKS_URL": "https://id.example.org/keys"}, "set JWT_ALGORITHM"),
+        ({"CORS_ORIGINS": "*"}, "CORS_ORIGINS must be a comma list of origins"),
         ({"STORE_URL": "redis://localhost"}, "STORE_URL must be memory:// or sqlite:///"),
         ({"STORE_URL": "sqlite:////proc/nowhere/chat.db"}, "cannot be used"),
         ({"DEFAULT_MODEL": "gpt-9"}, "DEFAULT_MODEL=gpt-9 is none of the models: demo"),
