@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flask import Blueprint, Response, send_from_directory
-from werkzeug.exceptions import PreconditionFailed
+from flask import Blueprint, Response, abort, send_from_directory
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -40,7 +39,7 @@ def blueprint(static: Path) -> Blueprint:
         """Checked with the server each time, and sent only if it has changed."""
         response = send_from_directory(static, name, max_age=0)
         if response.status_code == 412:
-            raise PreconditionFailed  # so that it is rendered like every refusal
+            abort(412)  # it would carry the file all the same
         response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
         response.headers["Referrer-Policy"] = "no-referrer"
         response.headers["Cross-Origin-Opener-Policy"] = "same-origin"

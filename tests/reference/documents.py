@@ -10,13 +10,14 @@ from flask import Flask
 
 from backend.app import build
 from backend.config import Config
+from tests.access.signing import SECRET
 from tests.fakes.runtime import ThreadRuntime
 
 Document = dict[str, Any]
 
 
 def app(**settings: Any) -> Flask:
-    return build(Config(store_url="memory://", **settings), ThreadRuntime()).app
+    return build(Config(store_url="memory://", jwt_secret=SECRET, **settings), ThreadRuntime()).app
 
 
 def served(name: str, **settings: Any) -> Document:

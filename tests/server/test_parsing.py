@@ -589,8 +589,10 @@ def test_no_path_query_or_header_makes_the_server_fall(
         refused(response, response.status, response.json()["type"])
 
 
-def test_a_page_that_is_not_the_one_asked_for_is_refused_like_everything_else(server: Server) -> None:
-    refused(send(server, "GET /", **{"If-Match": '"other"'}), 412, "invalid_request")
+def test_a_file_under_a_condition_that_does_not_hold_is_refused_in_the_shape_of_all_errors(
+    server: Server,
+) -> None:
+    refused(send(server, "GET /", **{"If-Match": '"another"'}), 412, "invalid_request")
 
 
 def test_the_server_is_well_after_all_this(server: Server) -> None:
