@@ -155,7 +155,7 @@ def models(config: Config) -> list[Model]:
 def documents(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
     """What `/openapi.json` and `/asyncapi.json` say."""
     bounds = Bounds(config.max_message_chars, config.max_answer_tokens)
-    return openapi.document(__version__, bounds), asyncapi.document(
+    return openapi.document(__version__, bounds, config.auth), asyncapi.document(
         __version__, bounds, urlsplit(config.url()).netloc
     )
 

@@ -180,7 +180,7 @@ class Config:
     drain_s: float = variable("DRAIN_S", seconds, 30.0)
     log_level: str = variable("LOG_LEVEL", level, "info")
     log_format: str = variable("LOG_FORMAT", log_format, "text")
-    metrics_token: str | None = variable("METRICS_TOKEN", str, None, shown=False)
+    metrics_token: str | None = variable("METRICS_TOKEN", str, None, secret=True)
     upstreams: tuple[UpstreamRow, ...] = ()
     context_tokens: Mapping[str, int] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()

@@ -13,10 +13,11 @@ from backend.wire.sockets import ChatStreamBody
 CHANNEL = "#/channels/chat"
 ABOUT = """\
 Chat over Socket.IO, protocol 5, in the default namespace, over long polling or WebSocket at `/socket.io/`.
-A token goes into the `auth` payload of the connection, as `{"token": "…"}`.
+A token goes into the `auth` payload of the connection, as `{"token": "…"}`. A connection that is refused gets
+`connect_error`, whose `data` has `error`, `code` and `type`.
 
-`chat_stream` is answered by `chat_token` events and then `chat_complete` or `chat_stream_error`. An event
-that carries nothing is sent with an empty object.
+`chat_stream` is followed by `chat_token` events and then `chat_complete` or `chat_stream_error`. A refusal is
+both the acknowledgement and a `chat_stream_error`.
 """
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from backend.reference.answers import (
     Complete,
     Count,
+    Error,
     ErrorType,
     Id,
     LiveStream,
@@ -21,20 +22,10 @@ from backend.reference.schemas import Shape, absent
 from backend.wire.sockets import ChatResumeBody, ChatStopBody, ChatStreamBody, SessionBody
 
 
-class Refused(Shape):
+class Refused(Error):
     """A refusal; `chat_stream_error` says the same."""
 
     ok: Literal[False]
-    error: str
-    """One sentence for people; it may change."""
-    code: int
-    """The HTTP status it would have."""
-    type: ErrorType
-    """What to decide by."""
-    stream_id: Id = absent()
-    """With `session_busy`: the answer that is running."""
-    retry_after: Count = absent()
-    """Seconds to wait."""
 
 
 class Following(Shape):
@@ -42,7 +33,7 @@ class Following(Shape):
 
     ok: Literal[True]
     stream_id: Id
-    session_id: Id
+    session_id: Id | None
 
 
 class StoppedHere(Shape):
@@ -63,25 +54,43 @@ class Joined(Shape):
     """The answer it is giving now, which is followed from `count` + 1."""
 
 
-class ChatToken(Token):
-    """A piece of text. Joined in order, the pieces are the answer."""
+class Left(Shape):
+    """The session is followed no more."""
 
-    stream_id: Id
+    ok: Literal[True]
     session_id: Id
 
 
-class ChatError(Shape):
-    """A refusal, or an answer that broke off."""
+class ChatToken(Token):
+    """One or more pieces of text; `count` is that of the last. Joined in order they are the answer."""
+
+    stream_id: Id
+    session_id: Id | None
+
+
+class SocketError(Shape):
+    """What went wrong."""
 
     error: str
+    """One sentence for people; it may change."""
     code: int
+    """The HTTP status it would have."""
     type: ErrorType
-    session_id: Id = absent()
+    """What to decide by."""
+
+
+class ChatError(SocketError):
+    """A refusal, or an answer that broke off."""
+
+    request_id: str = absent()
+    """Of a refusal: under this the server's log has it."""
+    session_id: Id | None = absent()
     stream_id: Id = absent()
     tokens: Count = absent()
     """The last `count` of an answer that broke off."""
     timestamp: Time = absent()
     retry_after: Count = absent()
+    """Seconds to wait."""
 
 
 class ChatReset(Shape):
@@ -90,7 +99,7 @@ class ChatReset(Shape):
     partial: str
     count: Count
     stream_id: Id
-    session_id: Id
+    session_id: Id | None
 
 
 class SessionUpdated(Shape):
@@ -101,15 +110,11 @@ class SessionUpdated(Shape):
     live_stream: LiveStream | None
 
 
-class AuthExpired(Shape):
-    """The token has run out, and the line ends."""
-
-
 class ServerDraining(Shape):
-    """The server is going away, and the line ends."""
+    """When to come back."""
 
     reconnect_in_ms: Count
-    """When to come back; everybody is told another time."""
+    """Everybody is told another time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,7 @@ FROM_CLIENTS = (
     Event("chat_resume", "Come back", ChatResumeBody, (Following, Refused)),
     Event("chat_stop", "Stop an answer", ChatStopBody, (StoppedHere, Refused)),
     Event("session_join", "Follow every answer of a session", SessionBody, (Joined, Refused)),
-    Event("session_leave", "Follow it no more", SessionBody, (Joined, Refused)),
+    Event("session_leave", "Follow it no more", SessionBody, (Left, Refused)),
 )
 FROM_THE_SERVER = (
     Event("chat_token", "A piece of text", ChatToken),
@@ -135,6 +140,6 @@ FROM_THE_SERVER = (
     Event("chat_stream_error", "A refusal, or an answer that broke off", ChatError),
     Event("chat_reset", "Replace what you have", ChatReset),
     Event("session_updated", "A session that was joined has changed", SessionUpdated),
-    Event("auth_expired", "The token has run out", AuthExpired),
-    Event("server_draining", "The server is going away", ServerDraining),
+    Event("auth_expired", "The token has run out, and the line ends", SocketError),
+    Event("server_draining", "The server is going away, and the line ends", ServerDraining),
 )

@@ -44,18 +44,25 @@ The events of the Socket.IO door are told in `/asyncapi.json`.
 
 Any address may also refuse with 405 (not with this method), 414 and 431 (too long), or 400 (no proper HTTP).
 """
-BEARER = {"type": "http", "scheme": "bearer", "description": "A token; without one the caller is anonymous."}
+BEARER = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
 
 
-def document(version: str, bounds: Bounds) -> Schema:
-    """The document, for this server with these settings."""
+SECURITY: dict[str, list[Schema]] = {
+    "off": [],
+    "optional": [{}, {"bearer": []}],
+    "required": [{"bearer": []}],
+}
+
+
+def document(version: str, bounds: Bounds, auth: str) -> Schema:
+    """The document, for this server with these settings; `auth` is one of SECURITY."""
     schemas = components(MODELS)
     bounds.limit(schemas["ChatBody"])
     return {
         "openapi": "3.1.0",
         "info": {"title": "Parley", "version": version, "description": ABOUT},
         "tags": [{"name": name, "description": about} for name, about in TAGS.items()],
-        "security": [{}, {"bearer": []}],
+        "security": SECURITY[auth],
         "paths": _paths(routes.operations()),
         "components": {
             "schemas": {**schemas, "Anything": any_json({"$ref": PLACE + "Anything"})},

@@ -12,9 +12,12 @@ from pydantic import BaseModel
 from backend.chat.errors import ParleyError
 from backend.reference.answers import Error, OpenAIError, PromptError
 from backend.reference.schemas import Schema, ref
+from backend.wire.errors import OPENAI_CODES
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
+
+HEADERS_OF = {401: ("WWW-Authenticate",), 429: ("Retry-After", "X-Should-Retry"), 503: ("Retry-After",)}
 
 Refusals = Sequence[type[ParleyError]]
 
@@ -33,7 +36,8 @@ class Answer:
 class Operation:
     """`route` is spelled as the router has it, `POST /api/chat/streams/<stream_id>/stop`; `name` is what a
     generated client calls it. `refusals` come as JSON in the dialect of the route, `event_refusals` as
-    events, which is how the short dialect has its own. `security` None: as everywhere."""
+    events, which is how the short dialect has its own. `headers` come with
+    every answer. `security` None: as everywhere."""
 
     route: str
     name: str
@@ -46,6 +50,7 @@ class Operation:
     body_required: bool = True
     refusals: Refusals = ()
     event_refusals: Refusals = ()
+    headers: tuple[str, ...] = ()
     security: Sequence[Schema] | None = None
 
     @property
@@ -84,14 +89,14 @@ def written(row: Operation) -> Schema:
         found["requestBody"] = {"required": row.body_required, "content": {JSON: {"schema": row.body}}}
     if row.security is not None:
         found["security"] = list(row.security)
-    answers = {str(status): _answer(answer) for status, answer in row.answers.items()}
+    answers = {str(status): _answer(answer, row.headers) for status, answer in row.answers.items()}
     found["responses"] = {**answers, **_refusals(row)}
     return found
 
 
-def _answer(answer: Answer) -> Schema:
+def _answer(answer: Answer, always: tuple[str, ...]) -> Schema:
     content = {kind: {"schema": schema} for kind, schema in answer.content.items()}
-    names = ("X-Request-Id", *answer.headers)
+    names = ("X-Request-Id", *answer.headers, *always)
     found: Schema = {
         "description": answer.says,
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
@@ -115,8 +120,8 @@ def _refusals(row: Operation) -> dict[str, Schema]:
         if status in as_events:
             content |= events(PromptError, identified=False)
         types = sorted({kind.type for kind in (*as_json.get(status, ()), *as_events.get(status, ()))})
-        headers = ("Retry-After",) if status in (429, 503) else ()
-        found[str(status)] = _answer(Answer(", ".join(f"`{name}`" for name in types), content, headers))
+        says = ", ".join(f"`{name}`" for name in types)
+        found[str(status)] = _answer(Answer(says, content, HEADERS_OF.get(status, ())), row.headers)
     return found
 
 
@@ -129,8 +134,9 @@ def by_status(refusals: Iterable[type[ParleyError]]) -> dict[int, list[type[Parl
 
 def _error(model: type[BaseModel], kinds: Refusals) -> Schema:
     """The error, with the types it may have here."""
-    types = {"enum": sorted({kind.type for kind in kinds})}
-    narrowed: dict[str, Any] = {"type": types}
+    types = {kind.type for kind in kinds}
+    narrowed: dict[str, Any] = {"type": {"enum": sorted(types)}}
     if model is OpenAIError:
-        narrowed = {"error": {"properties": {"code": types}}}
+        codes = {OPENAI_CODES[name][1] if name in OPENAI_CODES else name for name in types}
+        narrowed = {"error": {"properties": {"code": {"enum": sorted(codes)}}}}
     return {"allOf": [ref(model), {"properties": narrowed}]}

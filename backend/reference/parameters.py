@@ -53,8 +53,8 @@ CURSOR = in_query("cursor", "`next_cursor` of the page before.", type="string")
 FORMAT = in_query("format", "Text to read, or everything.", enum=["markdown", "json"], default="markdown")
 
 
-def _header(about: str, **schema: object) -> Schema:
-    return {"description": about, "required": True, "schema": schema}
+def _header(about: str, required: bool = True, **schema: object) -> Schema:
+    return {"description": about, "required": required, "schema": schema}
 
 
 HEADERS: dict[str, Schema] = {
@@ -67,4 +67,18 @@ HEADERS: dict[str, Schema] = {
     "X-Session-Id": _header("The session it belongs to.", type="string"),
     "Content-Disposition": _header("The name of the download.", type="string"),
     "Retry-After": _header("Whole seconds.", type="integer", minimum=0),
+    "X-Should-Retry": _header(
+        "There when it is too long to wait for: OpenAI's SDKs then do not.", required=False, const="false"
+    ),
+    "WWW-Authenticate": _header("How to sign in.", const="Bearer"),
+    "X-RateLimit-Limit": _header(
+        "So many answers may be begun in a time, if bounded.",
+        required=False,
+        type="integer",
+        minimum=1,
+    ),
+    "X-RateLimit-Remaining": _header("So many of them are left.", required=False, type="integer", minimum=0),
+    "X-RateLimit-Reset": _header(
+        "When there are more, in seconds since the epoch.", required=False, type="integer", minimum=0
+    ),
 }

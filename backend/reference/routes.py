@@ -11,9 +11,11 @@ from backend.chat.errors import (
     ModelNotFound,
     NotFound,
     PayloadTooLarge,
+    RateLimited,
     SessionBusy,
     StreamExpired,
     TooSlow,
+    Unauthorized,
     Unavailable,
     UnsupportedMediaType,
     UpstreamError,
@@ -41,8 +43,10 @@ from backend.wire.chat import ChatBody, SessionBody
 from backend.wire.prompt import prompt_schema
 
 ANYWHERE: Refusals = (Forbidden, Internal)
+GUARDED: Refusals = (*ANYWHERE, Unauthorized, RateLimited, Unavailable)
 READING_A_BODY: Refusals = (InvalidJson, InvalidRequest, TooSlow, PayloadTooLarge, UnsupportedMediaType)
 STREAM_HEADERS = ("X-Stream-Id", "X-Session-Id")
+BUDGET_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 PUBLIC: tuple[Schema, ...] = ({},)
 
 
@@ -85,8 +89,9 @@ def chat() -> tuple[Operation, ...]:
                     "The answer, one event a piece of text", answering, STREAM_HEADERS, FROM_AN_ANSWER
                 )
             },
+            headers=BUDGET_HEADERS,
             refusals=(
-                *ANYWHERE,
+                *GUARDED,
                 *READING_A_BODY,
                 ModelNotFound,
                 SessionBusy,
@@ -108,7 +113,7 @@ def chat() -> tuple[Operation, ...]:
                 ),
                 204: Answer("There is nothing after the last event"),
             },
-            refusals=(*ANYWHERE, InvalidRequest, NotFound, StreamExpired, Unavailable),
+            refusals=(*GUARDED, InvalidRequest, NotFound, StreamExpired, Unavailable),
         ),
         Operation(
             "POST /api/chat/streams/<stream_id>/stop",
@@ -118,14 +123,14 @@ def chat() -> tuple[Operation, ...]:
             about="What there is of it is kept. Asking again gives the same answer.",
             parameters=(given.STREAM_ID,),
             answers={200: Answer("What it came to", json(Stopped))},
-            refusals=(*ANYWHERE, NotFound, StreamExpired, Unavailable),
+            refusals=(*GUARDED, NotFound, StreamExpired, Unavailable),
         ),
     )
 
 
 def sessions() -> tuple[Operation, ...]:
     one = (given.SESSION_ID_IN_PATH,)
-    unknown: Refusals = (*ANYWHERE, NotFound, Unavailable)
+    unknown: Refusals = (*GUARDED, NotFound, Unavailable)
     return (
         Operation(
             "POST /api/chat/sessions",
@@ -135,7 +140,7 @@ def sessions() -> tuple[Operation, ...]:
             body=ref(SessionBody),
             body_required=False,
             answers={201: Answer("The session", json(Session), links=FROM_A_SESSION)},
-            refusals=(*ANYWHERE, *READING_A_BODY, ModelNotFound, Unavailable),
+            refusals=(*GUARDED, *READING_A_BODY, ModelNotFound, Unavailable),
         ),
         Operation(
             "GET /api/chat/sessions",
@@ -145,7 +150,7 @@ def sessions() -> tuple[Operation, ...]:
             about="An anonymous caller has none here: keep the ids.",
             parameters=(given.LIMIT, given.CURSOR),
             answers={200: Answer("A page of them", json(SessionList))},
-            refusals=(*ANYWHERE, InvalidRequest, Unavailable),
+            refusals=(*GUARDED, InvalidRequest, Unavailable),
         ),
         Operation(
             "GET /api/chat/sessions/<session_id>",
@@ -213,7 +218,8 @@ def completions() -> tuple[Operation, ...]:
                     {name: FROM_AN_ANSWER[name] for name in ("resume", "stop")},
                 )
             },
-            refusals=(*ANYWHERE, TooSlow, PayloadTooLarge, UnsupportedMediaType),
+            headers=BUDGET_HEADERS,
+            refusals=(*GUARDED, TooSlow, PayloadTooLarge, UnsupportedMediaType),
             event_refusals=(
                 InvalidJson,
                 InvalidRequest,
@@ -253,7 +259,8 @@ def running() -> tuple[Operation, ...]:
             "running it",
             "What is running",
             answers={200: Answer("Version, models, stores, counts", json(Status))},
-            refusals=ANYWHERE,
+            refusals=(*ANYWHERE, RateLimited),
+            security=PUBLIC,
         ),
         Operation(
             "GET /openapi.json",

@@ -11,13 +11,15 @@ from flask import Flask
 from backend.app import build
 from backend.config import Config
 from backend.runtime import WebSocketWSGI
+from tests.access.signing import SECRET
 from tests.fakes.runtime import ThreadRuntime
 
 Document = dict[str, Any]
 
 
 def app(**settings: Any) -> Flask:
-    return build(Config(store_url="memory://", **settings), ThreadRuntime(), WebSocketWSGI).app
+    config = Config(store_url="memory://", jwt_secret=SECRET, **settings)
+    return build(config, ThreadRuntime(), WebSocketWSGI).app
 
 
 def served(name: str, **settings: Any) -> Document:

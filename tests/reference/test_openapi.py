@@ -61,6 +61,14 @@ def test_limits_that_are_settings_are_told_as_they_are_set(document: Document) -
     assert [kind["maximum"] for kind in fields["max_tokens"]["anyOf"] if kind["type"] == "integer"] == [20]
 
 
+@pytest.mark.parametrize(
+    ("auth", "security"),
+    [("off", []), ("optional", [{}, {"bearer": []}]), ("required", [{"bearer": []}])],
+)
+def test_who_must_sign_in_is_told_as_it_is_set(auth: str, security: list[Any]) -> None:
+    assert served("openapi", auth=auth)["security"] == security
+
+
 def test_every_schema_is_used(document: Document) -> None:
     used = {pointer.rpartition("/")[2] for pointer in every(document, "$ref")}
     assert set(document["components"]["schemas"]) - used == set()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from tests.access.signing import SECRET, token
 from tests.conftest import StartServer
 
 pytestmark = pytest.mark.server
@@ -19,7 +21,8 @@ LIMIT_S = 300
 EXPECTED = Path(__file__).with_name("schemathesis.toml")
 
 
-def test_schemathesis_finds_nothing(start_server: StartServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("auth", ["optional", "required"])
+def test_schemathesis_finds_nothing(start_server: StartServer, tmp_path: Path, auth: str) -> None:
     server = start_server(
         STORE_URL="memory://",
         DEMO_TOKENS_PER_SECOND="0",
@@ -28,12 +31,20 @@ def test_schemathesis_finds_nothing(start_server: StartServer, tmp_path: Path) -
         MAX_STREAMS_PER_CALLER="200",
         RATE_LIMIT="off",
         ADDRESS_LIMIT="off",
+        AUTH=auth,
+        JWT_SECRET=SECRET,
+    )
+    signed = (
+        ["--header", f"Authorization: Bearer {token(exp=int(time.time()) + 3600)}"]
+        if auth == "required"
+        else []
     )
     print(f"seed {SEED}; SCHEMATHESIS_SEED sets another")
     done = subprocess.run(
         [
             *(str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(EXPECTED), "run"),
             *(f"{server.url}/openapi.json", f"--seed={SEED}", f"--max-examples={EXAMPLES}"),
+            *signed,
             *("--checks=all", "--continue-on-failure", "--generation-database=none", "--no-color"),
         ],
         cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S, check=False,
