@@ -167,6 +167,7 @@ def test_a_busy_session_is_refused_with_its_stream(start_server: StartServer) ->
         running = socket.call("chat_stream", {"message": "go", "session_id": "s"})
         refused = socket.call("chat_stream", {"message": "go", "session_id": "s"})
         assert (refused["type"], refused["stream_id"]) == ("session_busy", running["stream_id"])
+        upstream.asked()
         assert upstream.calls == 1
 
 
