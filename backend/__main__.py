@@ -29,6 +29,7 @@ def main() -> int:
     commands.add_parser("serve", help="serve (the default)")
     asked = commands.add_parser("check", help="ask a running server one question over each door")
     asked.add_argument("url", nargs="?", help="where it runs; default: this machine's HOST and PORT")
+    asked.add_argument("--token", help="to ask with, where AUTH=required")
     made = commands.add_parser("token", help="make a token, and print it")
     made.add_argument("--sub", required=True, help="whom it names")
     made.add_argument("--ttl", type=config.positive, default=3600, help="seconds it holds; default: 3600")
@@ -37,7 +38,7 @@ def main() -> int:
     try:
         settings = config.load(os.environ, Path.cwd())
         if arguments.command == "check":
-            return check.run(arguments.url or settings.url())
+            return check.run(arguments.url or settings.url(), arguments.token)
         if arguments.command == "token":
             print(token(settings, arguments.sub, arguments.ttl, arguments.scope))
             return 0

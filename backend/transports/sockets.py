@@ -164,8 +164,10 @@ class Sockets:
             token = token_of(auth, request.headers.get("Authorization"))
             caller = self._gate.identify(token, visit.address)
         except ParleyError as error:
-            self._gate.count_refusal(visit.address)
-            raise ConnectionRefusedError(error.message, chat_error(error, None)) from error
+            fields = chat_error(error, token_hex(8))
+            self._count_refusal(visit.address, error)
+            self._log("connect", fields, 0.0)
+            raise ConnectionRefusedError(error.message, fields) from error
         line_id = self._socketio.server.manager.eio_sid_from_sid(sid, "/")
         connection = Connection(
             self._lines.line(line_id),
@@ -207,14 +209,19 @@ class Sockets:
                 logger.exception("the event failed", extra={"request_id": request_id})
                 said = self._refuse(seat, Internal("The server failed on this event; try again"), request_id)
             took_ms = (self._runtime.monotonic() - started_s) * 1000
-            self._log(event, said, request_id, round(took_ms, 1))
+            self._log(event, {"request_id": request_id, **said}, round(took_ms, 1))
             return said
 
         return answer
 
-    def _log(self, event: str, said: dict[str, Any], request_id: str, ms: float) -> None:
+    def _count_refusal(self, address: str, error: ParleyError) -> None:
+        if error.status < 500:
+            self._gate.count_refusal(address)
+        self._meters.refused("socket", error.type)
+
+    def _log(self, event: str, said: dict[str, Any], ms: float) -> None:
         status = said.get("code", 200)
-        what = {"request_id": request_id, "stream_id": said.get("stream_id"), "type": said.get("type")}
+        what = {name: said.get(name) for name in ("request_id", "stream_id", "type")}
         how = {"door": "socket", "route": event, "status": status, "ms": ms}
         logger.info("%s %d %.1f ms", event, status, ms, extra={**what, **how})
 
@@ -227,9 +234,7 @@ class Sockets:
             raise
 
     def _refuse(self, seat: Seat, error: ParleyError, request_id: str) -> dict[str, Any]:
-        if error.status < 500:
-            self._gate.count_refusal(seat.address)
-        self._meters.refused("socket", error.type)
+        self._count_refusal(seat.address, error)
         fields = chat_error(error, request_id)
         seat.connection.emit("chat_stream_error", fields)
         return {"ok": False, **fields}
