@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
+
 from backend import runtime
+from backend.chat.errors import Misconfigured
 
-runtime.patch()
+try:
+    green = runtime.start(os.environ, Path.cwd())
+except Misconfigured as exc:
+    print(f"parley: {exc}", file=sys.stderr)
+    sys.exit(2)
 
-import argparse  # noqa: E402
-import os  # noqa: E402
-import sys  # noqa: E402
-import time  # noqa: E402
-from pathlib import Path  # noqa: E402
+import argparse
+import time
 
-from backend import app, check, config, serving  # noqa: E402
-from backend.access.keys import shared_secret  # noqa: E402
-from backend.access.tokens import mint  # noqa: E402
-from backend.chat.errors import Misconfigured  # noqa: E402
+from backend import app, check, config, serving
+from backend.access.keys import shared_secret
+from backend.access.tokens import mint
 
 
 def main() -> int:
@@ -36,7 +41,7 @@ def main() -> int:
         if arguments.command == "token":
             print(token(settings, arguments.sub, arguments.ttl, arguments.scope))
             return 0
-        return serving.run(settings)
+        return serving.run(settings, green)
     except Misconfigured as exc:
         print(f"parley: {exc}", file=sys.stderr)
         return 2

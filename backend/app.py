@@ -35,7 +35,10 @@ from backend.stores.database import Database
 from backend.stores.memory import MemorySessions, MemoryStreams
 from backend.stores.sqlite import SqliteStreams
 from backend.stores.sqlite_sessions import SqliteSessions
-from backend.transports import chat, openai, ops, pages, reference, sessions, web
+from backend.telemetry.meters import Meters
+from backend.transports import chat, metrics, openai, ops, pages, reference, sessions, web
+from backend.transports.lines import WSGI
+from backend.transports.sockets import SocketLimits, Sockets
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_CONTEXT_TOKENS = 8192
@@ -45,16 +48,19 @@ SECRET_FILE = Path("var/jwt.key")
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program that is ready to serve: `app` answers requests, and beside it each of `chores` is to be
-    done every second or so; one may wait without holding up another."""
+    """A program that is ready to serve: `app` answers requests, and beside it the lag of
+    `meters` is watched, and each of `chores` done every second or so; one may wait without holding up
+    another."""
 
     app: Flask
     engine: Engine
+    sockets: Sockets
+    meters: Meters
     chores: Sequence[Callable[[], None]]
 
 
-def build(config: Config, runtime: Runtime) -> Program:
-    """Raises Misconfigured."""
+def build(config: Config, runtime: Runtime, websocket: Callable[..., WSGI]) -> Program:
+    """`websocket` serves engine.io's connections, as its drivers do. Raises Misconfigured."""
     app = Flask("parley", static_folder=None)
     keys = None if config.auth == "off" else keys_of_tokens(config)
     rates = moving_windows(app)
@@ -68,35 +74,50 @@ def build(config: Config, runtime: Runtime) -> Program:
     catalog = Catalog(models(config), config.default_model)
     session_store, stream_store = stores(config, runtime)
     limits = Limits(config.max_answer_tokens, config.max_answer_chars, config.detach_grace_s)
-    rooms = Rooms()
     caps = Caps(config.max_streams, config.max_streams_per_caller)
     admissions: list[Admission] = [caps, budget] if budget else [caps]
-    engine = Engine(catalog, session_store, stream_store, runtime, rooms, limits, admissions)
+    rooms = Rooms()
+    store_kind = config.store_url.partition(":")[0]
+    meters = Meters(__version__, store_kind, runtime)
+    engine = Engine(catalog, session_store, stream_store, runtime, rooms, limits, admissions, meters.answers)
+    meters.count_running(lambda: engine.live_count)
     engine.recover()
     conversations = Conversations(engine, catalog, session_store, stream_store, rooms, runtime)
 
     chat_limits = chat.ChatLimits(
         config.max_message_chars, config.max_answer_tokens, config.partial_max_chars
     )
-    store_kind = config.store_url.partition(":")[0]
     about = ops.About(__version__, runtime.name, store_kind, tuple(catalog.names), catalog.default)
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.url_map.merge_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]
     signed_in = config.auth == "required"
     origins = Origins(config.host, config.allowed_hosts, config.cors_origins, signed_in)
-    web.install(app, origins, gate, budget)
-    app.register_blueprint(chat.blueprint(engine, chat_limits))
+    web.install(app, origins, gate, budget, meters)
+    app.register_blueprint(chat.blueprint(engine, chat_limits, meters))
     app.register_blueprint(sessions.blueprint(conversations))
-    app.register_blueprint(openai.blueprint(engine, config.max_answer_tokens))
+    app.register_blueprint(openai.blueprint(engine, config.max_answer_tokens, meters))
     app.register_blueprint(ops.blueprint(engine, session_store, about))
+    app.register_blueprint(
+        metrics.blueprint(meters, config.metrics_token, behind_proxy=config.trusted_proxies > 0)
+    )
     app.register_blueprint(reference.blueprint(*documents(config)))
     app.register_blueprint(pages.blueprint(ROOT / "static"))
+    socket_limits = SocketLimits(
+        config.max_body_bytes,
+        config.max_handshakes_per_address,
+        config.handshake_s,
+        config.max_followed_per_socket,
+    )
+    door = Sockets(
+        app, engine, conversations, gate, origins, runtime, websocket, socket_limits, chat_limits, meters
+    )
     # Around everything, so that no door sees an address that is not the client's.
     app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
         app.wsgi_app, x_for=config.trusted_proxies, x_proto=0, x_host=0, x_port=0, x_prefix=0
     )
-    return Program(app, engine, [engine.tend, keys.tend] if keys else [engine.tend])
+    chores = [engine.tend, door.tend, *([keys.tend] if keys else [])]
+    return Program(app, engine, door, meters, chores)
 
 
 def keys_of_tokens(config: Config) -> Keys:

@@ -21,11 +21,14 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 AUTHS = ("optional", "required", "off")
 ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
+LOG_FORMATS = ("text", "json")
 
-NOT_YET = {"RUNTIME": ("eventlet",), "WORKERS": ("1",)}
+RUNTIMES = ("eventlet", "gevent")
+
+NOT_YET = {"WORKERS": ("1",)}
 """Variables with values that are planned but not there: better refused than silently ignored."""
 
-UNHEARD = ("DATABASE_URL", "LEASE_S", "LOG_FORMAT", "METRICS_TOKEN")
+UNHEARD = ("DATABASE_URL", "LEASE_S")
 """Variables that are planned as well, and change nothing yet: whoever sets one is told so."""
 
 
@@ -88,6 +91,18 @@ def rate(text: str) -> str | None:
     return text
 
 
+def runtime(text: str) -> str:
+    if text not in RUNTIMES:
+        raise ValueError(" or ".join(RUNTIMES))
+    return text
+
+
+def log_format(text: str) -> str:
+    if text.lower() not in LOG_FORMATS:
+        raise ValueError(f"one of {', '.join(LOG_FORMATS)}")
+    return text.lower()
+
+
 def store(text: str) -> str:
     if text != "memory://" and not (text.startswith("sqlite:///") and len(text) > len("sqlite:///")):
         raise ValueError("memory:// or sqlite:///<file>")
@@ -114,9 +129,9 @@ def origins(text: str) -> frozenset[str]:
     return found
 
 
-def variable(name: str, read: Callable[[str], Any], default: Any, shown: bool = True) -> Any:
+def variable(name: str, read: Callable[[str], Any], default: Any, *, secret: bool = False) -> Any:
     """A field of Config that the variable `name` sets; `read` raises ValueError saying what it takes."""
-    return field(default=default, repr=shown, metadata={"name": name, "read": read})
+    return field(default=default, repr=not secret, metadata={"name": name, "read": read})
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +140,13 @@ class Config:
 
     host: str = variable("HOST", str, "127.0.0.1")
     port: int = variable("PORT", port, 5000)
+    runtime: str = variable("RUNTIME", runtime, "eventlet")
     store_url: str = variable("STORE_URL", store, "sqlite:///var/chat.db")
     allowed_hosts: frozenset[str] = variable("ALLOWED_HOSTS", hosts, frozenset())
     cors_origins: frozenset[str] = variable("CORS_ORIGINS", origins, frozenset())
     auth: str = variable("AUTH", auth, "optional")
     jwt_algorithm: str = variable("JWT_ALGORITHM", algorithm, "HS256")
-    jwt_secret: str | None = variable("JWT_SECRET", str, None, shown=False)
+    jwt_secret: str | None = variable("JWT_SECRET", str, None, secret=True)
     jwt_public_key: str | None = variable("JWT_PUBLIC_KEY", str, None)
     jwks_url: str | None = variable("JWKS_URL", str, None)
     jwt_issuer: str | None = variable("JWT_ISSUER", str, None)
@@ -152,6 +168,9 @@ class Config:
     max_body_bytes: int = variable("MAX_BODY_BYTES", positive, 1_048_576)
     head_timeout_s: float = variable("HEAD_TIMEOUT", some_seconds, 10.0)
     body_timeout_s: float = variable("BODY_TIMEOUT", some_seconds, 10.0)
+    max_handshakes_per_address: int = variable("MAX_HANDSHAKES_PER_ADDRESS", positive, 256)
+    handshake_s: float = variable("HANDSHAKE_TIMEOUT", some_seconds, 15.0)
+    max_followed_per_socket: int = variable("MAX_FOLLOWED_PER_SOCKET", positive, 100)
     partial_max_chars: int = variable("PARTIAL_MAX_CHARS", whole, 16_384)
     memory_max_bytes: int = variable("MEMORY_MAX_BYTES", positive, 268_435_456)
     memory_max_sessions: int = variable("MEMORY_MAX_SESSIONS", positive, 10_000)
@@ -160,9 +179,17 @@ class Config:
     session_ttl_s: float | None = variable("SESSION_TTL", some_seconds, None)
     drain_s: float = variable("DRAIN_S", seconds, 30.0)
     log_level: str = variable("LOG_LEVEL", level, "info")
+    log_format: str = variable("LOG_FORMAT", log_format, "text")
+    metrics_token: str | None = variable("METRICS_TOKEN", str, None, secret=True)
     upstreams: tuple[UpstreamRow, ...] = ()
     context_tokens: Mapping[str, int] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+
+    @property
+    def secrets(self) -> list[str]:
+        """What no log may show."""
+        keys = [row.api_key for row in self.upstreams]
+        return [secret for secret in (*keys, self.jwt_secret, self.metrics_token) if secret]
 
     def url(self, port: int | None = None) -> str:
         """Where it listens, as one would type it."""

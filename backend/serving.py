@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 from collections.abc import Callable
 from functools import partial
 
@@ -13,6 +12,7 @@ from backend.app import build
 from backend.chat.errors import Misconfigured
 from backend.chat.ports import Runtime
 from backend.config import Config
+from backend.telemetry import logs
 
 logger = logging.getLogger("backend")
 
@@ -36,27 +36,23 @@ class _Ending:
         self.patience_s = 0.0 if hurried else self._drain_s
 
 
-def run(config: Config) -> int:
+def run(config: Config, runtime: Runtime) -> int:
     """Serve until a signal; the process's exit code. Raises Misconfigured."""
-    logging.basicConfig(
-        level=config.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
-    runtime = runtimes.EventletRuntime()
+    logs.install(config.log_level, config.log_format, config.secrets)
     try:
         listener = runtimes.listen(config.host, config.port)
     except OSError as exc:
         raise Misconfigured(
             f"Nothing can listen on {config.host} port {config.port}: {exc.strerror}; set HOST or PORT"
         ) from exc
-    program = build(config, runtime)
+    program = build(config, runtime, runtimes.WebSocketWSGI)
     ending = _Ending(config.drain_s)
     bounds = runtimes.Bounds(config.max_body_bytes, config.head_timeout_s, config.body_timeout_s)
-    server = runtimes.HttpServer(program.app, listener, bounds)
+    server = runtimes.HttpServer(program.app, listener, bounds, runtime)
     runtime.spawn(server.run)
     for chore in program.chores:
         runtime.spawn(partial(tend, chore, runtime))
+    runtime.spawn(program.meters.lag.watch)
     for name in config.ignored:
         logger.warning("%s is set, but this version has nothing that heeds it", name)
     logger.info("serving on %s", config.url(listener.getsockname()[1]))
@@ -64,6 +60,7 @@ def run(config: Config) -> int:
         runtime.sleep(POLL_S)
     logger.info("ending: %d answers are running", program.engine.live_count)
     program.engine.drain(lambda: ending.patience_s or 0.0)
+    program.sockets.drain()
     server.close(CLOSE_S)
     logger.info("ended")
     return 0

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.servers import Server, servers
+from backend.config import RUNTIMES
+from tests.servers import Server, Service, servers
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
@@ -27,27 +28,53 @@ ARGS = [
 ]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--runtime", choices=RUNTIMES, help="try the server on this runtime only")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Whatever meets a running server meets one on each runtime."""
+    if "runtime_name" in metafunc.fixturenames:
+        only = metafunc.config.getoption("runtime")
+        metafunc.parametrize("runtime_name", [only] if only else RUNTIMES, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def runtime_name(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
 @pytest.fixture
-def start_server(tmp_path: Path) -> Iterator[StartServer]:
+def start_server(tmp_path: Path, runtime_name: str) -> Iterator[StartServer]:
     """`start_server(DEMO_TOKENS_PER_SECOND="0")` is a real server with these variables."""
     with servers(tmp_path) as started:
 
         def start(**env: str) -> Server:
             folder = tmp_path / f"server{len(started)}"
             folder.mkdir()
-            started.append(Server(folder, env))
+            started.append(Server(folder, {"RUNTIME": runtime_name, **env}))
             return started[-1]
 
         yield start
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, runtime_name: str) -> Iterator[Server]:
     """A server that a module's tests share: the built-in model as fast as it can."""
     folder = tmp_path_factory.mktemp("server")
     with servers(folder) as started:
-        started.append(Server(folder, {"DEMO_TOKENS_PER_SECOND": "0", "MAX_STREAMS_PER_CALLER": "200"}))
+        env = {"RUNTIME": runtime_name, "DEMO_TOKENS_PER_SECOND": "0", "MAX_STREAMS_PER_CALLER": "200"}
+        started.append(Server(folder, env))
         yield started[0]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, runtime_name: str) -> Iterator[Service]:
+    """The HTTP server with an application that does what Parley's doors never do."""
+    service = Service(tmp_path_factory.mktemp("service"), runtime_name)
+    yield service
+    service.stop()
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import urllib3
 
@@ -26,6 +27,9 @@ def free_port() -> int:
 
 class Server:
     """A server with its own folder; `env` adds to a clean environment. It is up when made."""
+
+    module = "backend"
+    """What is run."""
 
     def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
         self.folder = folder
@@ -49,7 +53,7 @@ class Server:
     def start(self) -> None:
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "backend"], cwd=self.folder, env=self._env, stdout=log, stderr=log
+                [sys.executable, "-m", self.module], cwd=self.folder, env=self._env, stdout=log, stderr=log
             )
         deadline = time.monotonic() + PATIENCE_S
         while True:
@@ -80,6 +84,40 @@ class Server:
         """Start again after a stop or a kill: the same port, the same folder."""
         self.pool.clear()
         self.start()
+
+
+class Service:
+    """The application of `tests.fakes.service` on the real HTTP server."""
+
+    MAX_MESSAGE_BYTES = 100_000
+    PUSHES = 300
+
+    def __init__(self, folder: Path, runtime_name: str, host: str = "127.0.0.1") -> None:
+        self.host = host
+        self._log_path = folder / "service.log"
+        env = {"PATH": os.environ["PATH"], "RUNTIME": runtime_name, "HOST": host}
+        with self._log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.fakes.service"],
+                cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=log,
+            )  # fmt: skip
+        assert self._process.stdout is not None
+        with self._process.stdout as said:
+            self.port = int(said.readline() or 0)
+        assert self.port, self.log
+
+    @property
+    def log(self) -> str:
+        return self._log_path.read_text("utf-8", "replace")
+
+    def get(self, path: str) -> Any:
+        """The JSON at a path."""
+        url = f"http://{self.host}:{self.port}{path}"
+        return urllib3.request("GET", url, headers={"Connection": "close"}, timeout=PATIENCE_S).json()
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait(PATIENCE_S)
 
 
 @contextmanager

@@ -18,12 +18,13 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "providers": ({"chat", "providers"}, {"urllib3", "orjson"}),
     "stores": ({"chat", "stores"}, {"redis", "sqlalchemy"}),
     "ledger": ({"chat", "ledger"}, {"sqlalchemy"}),
-    "reference": ({"chat", "wire", "reference"}, {"pydantic"}),
     "access": ({"chat", "access"}, {"jwt", "limits", "urllib3"}),
-    "runtime": ({"chat", "wire", "runtime"}, {"eventlet", "greenlet"}),
+    "runtime": ({"chat", "wire", "runtime"}, {"eventlet", "gevent", "greenlet", "dotenv"}),
+    "telemetry": ({"chat", "telemetry"}, {"prometheus_client"}),
+    "reference": ({"chat", "wire", "reference"}, {"pydantic"}),
     "transports": (
-        {"chat", "access", "wire", "transports"},
-        {"flask", "flask_socketio", "flask_limiter", "werkzeug"},
+        {"chat", "access", "wire", "telemetry", "transports"},
+        {"flask", "flask_socketio", "socketio", "engineio", "flask_limiter", "werkzeug"},
     ),
 }
 FILES: dict[str, tuple[set[str], set[str]]] = {
@@ -69,11 +70,12 @@ def test_a_file_imports_only_what_its_room_may(path: Path) -> None:
             assert module[0] in allowed_packages, f"{place} may not import {module[0]}"
 
 
-def test_only_the_runtime_names_the_green_thread_libraries() -> None:
+def test_only_one_file_names_each_green_thread_library() -> None:
     for path in sources():
-        if path.parent.name != "runtime":
-            modules = {module[0] for module in imports(path)}
-            assert not modules & {"eventlet", "gevent", "greenlet"}, path
+        modules = {module[0] for module in imports(path)}
+        for library in ("eventlet", "gevent"):
+            assert library not in modules or path == BACKEND / "runtime" / f"on_{library}.py", path
+        assert "greenlet" not in modules or path == BACKEND / "runtime" / "green.py", path
 
 
 def test_every_import_stands_at_the_top_of_its_file() -> None:

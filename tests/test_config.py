@@ -36,6 +36,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         {"DRAIN_S": "-1"},
         {"UPSTREAM_CONNECT_S": "0"},
         {"LOG_LEVEL": "loud"},
+        {"LOG_FORMAT": "xml"},
         {"STORE_URL": "sqlite://"},
         {"STORE_URL": "postgresql://x"},
         {"PORT": "65536"},
@@ -44,7 +45,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         {"CORS_ORIGINS": "example.org"},
         {"CORS_ORIGINS": "https://example.org/path"},
         {"WORKERS": "2"},
-        {"RUNTIME": "gevent"},
+        {"RUNTIME": "asyncio"},
         {"AUTH": "none"},
         {"AUTH": "Required"},
         {"JWT_ALGORITHM": "HS512"},
@@ -129,8 +130,12 @@ def test_a_model_server_without_a_key_needs_only_its_address(tmp_path: Path) -> 
 
 
 def test_a_config_does_not_show_its_keys(tmp_path: Path) -> None:
-    keys = {"OPENAI_API_KEY": "sk-canary", "JWT_SECRET": "canary"}
-    assert "canary" not in repr(load(keys, tmp_path))
+    config = load(
+        {"OPENAI_API_KEY": "sk-canary", "METRICS_TOKEN": "canary", "JWT_SECRET": "canary2" * 8},
+        tmp_path,
+    )
+    assert "canary" not in repr(config)
+    assert config.secrets == ["sk-canary", "canary2" * 8, "canary"]
 
 
 MODELS_FILE = """

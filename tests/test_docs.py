@@ -21,6 +21,7 @@ from backend.app import build
 from backend.chat.errors import ParleyError
 from backend.config import NOT_YET, Config, load
 from backend.providers.demo import Script
+from backend.telemetry.lines import FIELDS
 from tests.browser.conftest import PATIENCE_MS
 from tests.browser.line import Line, line_to
 from tests.conftest import StartServer
@@ -29,6 +30,7 @@ from tests.servers import PATIENCE_S, ROOT, Server
 
 README = (ROOT / "README.md").read_text("utf-8")
 API = (ROOT / "docs" / "api.md").read_text("utf-8")
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text("utf-8")
 DASH = "–"
 ADDRESS = "http://127.0.0.1:5000"
 QUESTION = "Say hello"
@@ -156,6 +158,24 @@ def test_the_api_document_tells_of_every_route(route: str) -> None:
     assert re.search(rf"{re.escape(route)}[`?]", API)
 
 
+def test_the_table_of_metrics_is_what_is_exposed() -> None:
+    app = build(Config(store_url="memory://"), ThreadRuntime()).app
+    exposed = app.test_client().get("/metrics", base_url="http://localhost").get_data(as_text=True)
+    families = set(re.findall(r"^# TYPE (\S+)", exposed, flags=re.M))
+    assert {row[0].strip("`") for row in rows(part(OPERATIONS, "Metrics"))} == families
+
+
+def test_the_alerts_and_remedies_name_metrics_that_there_are() -> None:
+    told = {row[0].strip("`") for row in rows(part(OPERATIONS, "Metrics"))}
+    named = set(re.findall(r"parley_[a-z_]+", OPERATIONS))
+    assert {name.removesuffix("_bucket") for name in named} == told
+
+
+def test_the_fields_of_a_log_line_are_all_told() -> None:
+    told = {name for row in rows(part(OPERATIONS, "Logs")) for name in re.findall(r"`(\w+)`", row[0])}
+    assert told == {"ts", "level", "logger", "message", "traceback", *FIELDS}
+
+
 def test_the_table_of_errors_is_the_tree_of_errors() -> None:
     def leaves(kind: type[ParleyError]) -> Iterator[type[ParleyError]]:
         for child in kind.__subclasses__():
@@ -205,7 +225,7 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/api.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/api.md", "docs/operations.md", "CHANGELOG.md"])
 def test_every_link_leads_somewhere(name: str) -> None:
     path = ROOT / name
     for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text("utf-8")):

@@ -1,33 +1,47 @@
-"""The green runtime's own primitives, in a process of their own: patching is for a whole process."""
+"""The primitives of each runtime, in processes of their own: patching is for a whole process."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from backend import runtime
+from backend.chat.errors import Misconfigured
+from backend.config import RUNTIMES, Config
 from tests.servers import ROOT
 
 PRELUDE = """
+import os
+from pathlib import Path
 from backend import runtime
-runtime.patch()
-import random, time
-import eventlet
-green = runtime.EventletRuntime()
+green = runtime.start(os.environ, Path("/nowhere"))
+import random, socket, threading, time
 """
 
-
-def run(script: str) -> str:
-    ran = subprocess.run(
-        [sys.executable, "-c", PRELUDE + script], cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert not ran.stderr, ran.stderr
-    return ran.stdout.strip()
+Run = Callable[[str], str]
 
 
-def test_every_waiter_sees_every_change_however_waits_and_wake_ups_meet() -> None:
+@pytest.fixture
+def run(runtime_name: str) -> Run:
+    """What a script prints, run on one of the runtimes."""
+
+    def ran(script: str) -> str:
+        command = [sys.executable, "-W", "error", "-c", PRELUDE + script]
+        env = {**os.environ, "RUNTIME": runtime_name}
+        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        assert not done.stderr, done.stderr
+        return done.stdout.strip()
+
+    return ran
+
+
+def test_every_waiter_sees_every_change_however_waits_and_wake_ups_meet(run: Run) -> None:
     script = """
 signal, level, seen = green.signal(), [0], []
 
@@ -44,15 +58,15 @@ for n in range(2000):
     level[0] += 1
     signal.notify()
     green.sleep(0 if n % 3 else 0.0007)
-with eventlet.Timeout(20):
-    while len(seen) < 50:
-        green.sleep(0.001)
+ends_s = time.monotonic() + 20
+while len(seen) < 50 and time.monotonic() < ends_s:
+    green.sleep(0.001)
 print(set(seen), len(signal._waiting))
 """
     assert run(script) == "{2000} 0"
 
 
-def test_a_wait_that_nobody_ends_ends_with_its_time() -> None:
+def test_a_wait_that_nobody_ends_ends_with_its_time(run: Run) -> None:
     script = """
 started = time.monotonic()
 print(green.signal().wait_for(lambda: False, 0.05), time.monotonic() - started >= 0.05)
@@ -60,24 +74,29 @@ print(green.signal().wait_for(lambda: False, 0.05), time.monotonic() - started >
     assert run(script) == "False True"
 
 
-def test_a_killed_waiter_is_not_woken_again() -> None:
+KILLING = {
+    "eventlet": "import eventlet; spawn, kill = eventlet.spawn, eventlet.kill",
+    "gevent": "import gevent; spawn, kill = gevent.spawn, gevent.kill",
+}
+
+
+def test_a_killed_waiter_is_not_woken_again(run: Run, runtime_name: str) -> None:
     script = """
 signal = green.signal()
-waiter = eventlet.spawn(signal.wait_for, lambda: False, 10)
+waiter = spawn(signal.wait_for, lambda: False, 10)
 green.sleep(0.01)
-waiter.kill()
+kill(waiter)
 signal.notify()
 green.sleep(0.01)
 print(len(signal._waiting))
 """
-    assert run(script) == "0"
+    assert run(KILLING[runtime_name] + script) == "0"
 
 
 @pytest.mark.parametrize("work", ["time.sleep", "raising"])
-def test_offloaded_work_leaves_the_others_running(work: str) -> None:
+def test_offloaded_work_leaves_the_others_running(run: Run, work: str) -> None:
     script = """
-import eventlet.patcher
-real_sleep = eventlet.patcher.original("time").sleep
+import ctypes
 ticks = []
 
 def tick():
@@ -86,7 +105,7 @@ def tick():
         green.sleep(0.005)
 
 def block():
-    real_sleep(0.5)
+    ctypes.CDLL(None).usleep(500_000)
     if WORK == "raising":
         raise KeyError("as it was")
     return "done"
@@ -98,3 +117,62 @@ except KeyError as exc:
     print(exc, len(ticks) > 10)
 """.replace("WORK", repr(work))
     assert run(script) == ("done True" if work == "time.sleep" else "'as it was' True")
+
+
+def test_green_threads_take_turns_on_the_standard_librarys_sockets_and_locks(run: Run) -> None:
+    script = """
+listener = socket.create_server(("127.0.0.1", 0))
+lock, order = threading.Lock(), []
+
+def answer():
+    peer, _ = listener.accept()
+    with peer:
+        order.append(peer.recv(10))
+        with lock:
+            peer.sendall(b"late")
+
+lock.acquire()
+green.spawn(answer)
+client = socket.create_connection(listener.getsockname())
+client.settimeout(5)
+client.sendall(b"early")
+while not order:
+    green.sleep(0.001)
+lock.release()
+print(order, client.recv(10))
+client.close(), listener.close()
+"""
+    assert run(script) == "[b'early'] b'late'"
+
+
+def test_only_the_chosen_library_is_imported(run: Run, runtime_name: str) -> None:
+    script = "import sys; print([name for name in runtime.LIBRARIES if name in sys.modules])"
+    assert run(script) == f"['{runtime_name}']"
+
+
+def test_the_file_is_heeded_where_the_environment_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("export RUNTIME='gevent' # the other one\n")
+    script = "import os; from pathlib import Path; from backend import runtime; "
+    script += "print(runtime.start({'RUNTIME': ''}, Path(os.environ['AT'])).name)"
+    env = {**os.environ, "AT": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=env, capture_output=True, timeout=60)
+    assert (done.stdout, done.stderr) == (b"gevent\n", b"")
+
+
+def test_an_unknown_runtime_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="RUNTIME must be eventlet or gevent, not 'asyncio'"):
+        runtime.start({"RUNTIME": "asyncio"}, tmp_path)
+
+
+def test_a_runtime_that_is_not_installed_is_refused_with_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gevent", None)
+    monkeypatch.delitem(sys.modules, runtime.LIBRARIES["gevent"], raising=False)
+    with pytest.raises(Misconfigured, match=r"gevent needs gevent: .* -r requirements-gevent\.txt"):
+        runtime.start({"RUNTIME": "gevent"}, tmp_path)
+
+
+def test_the_settings_know_the_same_runtimes() -> None:
+    assert tuple(runtime.LIBRARIES) == RUNTIMES
+    assert Config().runtime == RUNTIMES[0]

@@ -55,7 +55,7 @@ class Jwks:
         key = self._known(key_id)
         if key is None:
             with self._lock:
-                if self._known(key_id) is None and self._age(self._tried_s) >= RETRY_S:
+                if self._age(self._tried_s) >= RETRY_S:
                     self._refresh()
             key = self._known(key_id)
         if self._age(self._fetched_s) > LAST_S:

@@ -12,7 +12,16 @@ from backend.chat.errors import Internal, ParleyError, Unavailable
 from backend.chat.events import Batch, Closing, Failed, Header
 from backend.chat.keeper import Keeper
 from backend.chat.log import BATCH_ENTRIES, Log
-from backend.chat.ports import Admission, Model, Models, Runtime, SessionStore, StreamStore
+from backend.chat.ports import (
+    Admission,
+    Meter,
+    Model,
+    Models,
+    Runtime,
+    SessionStore,
+    StreamStore,
+    Uncounted,
+)
 from backend.chat.requests import Caller, ChatRequest
 from backend.chat.rooms import News, Rooms
 from backend.chat.sessions import Message, Session, title_from
@@ -59,6 +68,7 @@ class Engine:
         rooms: Rooms,
         limits: Limits,
         admissions: Sequence[Admission],
+        meter: Meter | None = None,
     ) -> None:
         self.draining = False
         self._models = models
@@ -68,6 +78,7 @@ class Engine:
         self._rooms = rooms
         self._limits = limits
         self._admissions = admissions
+        self._meter = meter or Uncounted()
         self._live: dict[str, Live] = {}
         self._keeper = Keeper(sessions, streams, runtime)
         self._lock = Lock()
@@ -104,7 +115,7 @@ class Engine:
         if log.header is not header:
             return log
         # From here on it can be found, and so it can be stopped.
-        writer = Writer(log, self._streams, self._runtime, self._ended)
+        writer = Writer(log, self._streams, self._runtime, self._ended, self._meter.began(header))
         with self._lock:
             self._live[header.stream_id] = Live(writer, alone_since_s=self._runtime.monotonic())
         try:
@@ -260,7 +271,8 @@ class Engine:
             try:
                 admission.settle(log.header, closing)
             except Exception:
-                logger.exception("stream %s could not be settled", log.header.stream_id)
+                extra = {"stream_id": log.header.stream_id}
+                logger.exception("an answer could not be settled", extra=extra)
         self._keeper.save(log, closing)
 
     def _busy(self) -> bool:

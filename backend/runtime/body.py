@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import eventlet
+from typing import Any
 
 from backend.chat.errors import InvalidRequest, PayloadTooLarge, TooSlow
-from backend.wire.framing import BadFraming, read_chunks
+from backend.runtime.incoming import Incoming
+from backend.wire.framing import BadFraming, Head, read_chunks
 
 logger = logging.getLogger(__name__)
 
@@ -24,35 +24,37 @@ class Bounds:
     body_s: float
 
 
-class Carrier(Protocol):
-    """The connection a body comes over."""
-
-    close_connection: Any
-
-
 class Body(io.RawIOBase):
-    """A request's body: bounded in bytes and time, chunks read strictly.
+    """A request's body: bounded in bytes and time, chunks read strictly. It is read on demand, then
+    whole; a client that waits to be told so is told to `go_on` first.
 
     Reading raises PayloadTooLarge, before reading anything when the length says so, TooSlow, and
-    InvalidRequest; after any of them the connection is closed, since nobody knows where the next request
-    would begin.
+    InvalidRequest; after any of them nobody knows where the next request would begin.
     """
 
-    def __init__(self, raw: Any, bounds: Bounds, protocol: Carrier) -> None:
-        self._raw = raw
-        self._max_bytes = bounds.max_body_bytes
-        self._patience_s = bounds.body_s
-        self._protocol = protocol
-        self._whole: io.BytesIO | None = None
+    def __init__(self, head: Head, incoming: Incoming, bounds: Bounds, go_on: Callable[[], None]) -> None:
+        self._bytes = head.body_bytes
+        self._incoming = incoming
+        self._bounds = bounds
+        self._go_on = go_on
+        self._hesitant = bool(head.minor_version) and head.lists(b"expect", "100-continue")
+        self._whole = io.BytesIO() if head.body_bytes == 0 else None
+        self._broken = False
 
     @property
     def complete(self) -> bool:
         """Whether nothing of it is left in the connection."""
-        return self._whole is not None or self._raw.content_length == 0
+        return self._whole is not None
+
+    @property
+    def in_the_way(self) -> bool:
+        """Whether it keeps the connection from being used for another request."""
+        too_large = self._bytes is not None and self._bytes > self._bounds.max_body_bytes
+        return self._broken or (self._whole is None and (self._hesitant or too_large))
 
     def discard(self) -> None:
         """Get an unread body out of the way of the next request, within the same bounds."""
-        if not self.complete:
+        if not self.complete and not self.in_the_way:
             try:
                 self._whole = io.BytesIO(self._read_whole())
             except (InvalidRequest, PayloadTooLarge, TooSlow) as exc:
@@ -68,40 +70,44 @@ class Body(io.RawIOBase):
 
     def _read_whole(self) -> bytes:
         try:
-            with eventlet.Timeout(self._patience_s):
-                return self._within_bounds()
-        except (BadFraming, OSError) as exc:
-            self._protocol.close_connection = 1
-            raise InvalidRequest("The body could not be read to its end; send it again") from exc
-        except eventlet.Timeout as exc:
-            self._protocol.close_connection = 1
+            with self._incoming.within(self._bounds.body_s):
+                body = self._read_chunks() if self._bytes is None else self._read_bytes(self._bytes)
+        except TimeoutError as exc:
+            self._broken = True
             raise TooSlow(
-                f"The body took over {self._patience_s:g} s to arrive (BODY_TIMEOUT); send less at once"
+                f"The body took over {self._bounds.body_s:g} s to arrive (BODY_TIMEOUT); send less at once"
             ) from exc
+        except (BadFraming, OSError, EOFError) as exc:
+            self._broken = True
+            raise InvalidRequest("The body could not be read to its end; send it again") from exc
         except PayloadTooLarge:
-            self._protocol.close_connection = 1
+            self._broken = True
             raise
+        return body
 
-    def _within_bounds(self) -> bytes:
-        raw = self._raw
-        if not raw.chunked_input:
-            if raw.content_length > self._max_bytes:
-                raise too_large(self._max_bytes)
-            body: bytes = raw.read()
-            if len(body) < raw.content_length:
-                raise BadFraming("The body ended early")
-            return body
-        if raw.should_send_hundred_continue:
-            raw.send_hundred_continue_response()
-            raw.is_hundred_continue_response_sent = True
+    def _read_bytes(self, size: int) -> bytes:
+        if size > self._bounds.max_body_bytes:
+            raise too_large(self._bounds.max_body_bytes)
+        self._invite()
+        body = self._incoming.read(size)
+        if len(body) < size:
+            raise BadFraming("The body ended early")
+        return body
+
+    def _read_chunks(self) -> bytes:
+        self._invite()
         pieces, size = [], 0
-        for piece in read_chunks(raw.rfile.read, raw.rfile.readline):
+        for piece in read_chunks(self._incoming.read, self._incoming.readline):
             size += len(piece)
-            if size > self._max_bytes:
-                raise too_large(self._max_bytes)
+            if size > self._bounds.max_body_bytes:
+                raise too_large(self._bounds.max_body_bytes)
             pieces.append(piece)
-        raw.chunk_length = 0  # read to its end: there is nothing to discard
         return b"".join(pieces)
+
+    def _invite(self) -> None:
+        if self._hesitant:
+            self._hesitant = False
+            self._go_on()
 
 
 def too_large(max_bytes: int) -> PayloadTooLarge:

@@ -11,6 +11,7 @@ from backend.chat.engine import Engine
 from backend.chat.errors import InvalidRequest, ParleyError, RateLimited
 from backend.chat.events import Batch, Failed
 from backend.chat.log import Log
+from backend.telemetry.meters import Meters
 from backend.transports import web
 from backend.wire import prompt
 from backend.wire.sse import PING
@@ -19,7 +20,7 @@ FIRST_DELTA_S = 15
 """So many heartbeats of a second the headers wait for the first text."""
 
 
-def blueprint(engine: Engine, max_answer_tokens: int) -> Blueprint:
+def blueprint(engine: Engine, max_answer_tokens: int, meters: Meters) -> Blueprint:
     door = Blueprint("openai", __name__, url_prefix="/v1")
 
     @door.post("/chat/completions")
@@ -44,14 +45,17 @@ def blueprint(engine: Engine, max_answer_tokens: int) -> Blueprint:
         if first and isinstance(first.closing, Failed) and not first.entries:
             return refusal(first.closing)
         ahead = [first] if first else []
-        events = _events(web.audible(chain(ahead, batches)))
+        events = _events(web.audible(chain(ahead, batches), meters.following("openai")))
         return web.stream(events if first else chain([PING], events), X_Stream_Id=log.header.stream_id)
 
     return door
 
 
 def refusal(error: ParleyError | Failed) -> Response:
-    extras = error.extras if isinstance(error, ParleyError) else {}
+    extras = {}
+    if isinstance(error, ParleyError):
+        web.noted(error)
+        extras = error.extras
     retry_after = str(extras["retry_after"]) if "retry_after" in extras else None
     return web.stream([prompt.error_event(error)], prompt.error_status(error), Retry_After=retry_after)
 

@@ -6,6 +6,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from secrets import token_hex
 from typing import Any
 
@@ -21,11 +22,11 @@ from backend.chat.errors import (
     NotFound,
     ParleyError,
     RateLimited,
-    Unauthorized,
     UnsupportedMediaType,
 )
 from backend.chat.events import Batch
 from backend.chat.requests import Caller
+from backend.telemetry.meters import Meters
 from backend.wire.errors import chat_error, openai_error
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,6 @@ EVENT_STREAM = "text/event-stream; charset=utf-8"
 STREAM_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 PING_EVERY = 15
 """Heartbeats, of a second each."""
-PROBES = ("/health", "/ready")
 GUARDED = ("/api/", "/v1/")
 """Where one must say who one is, and may be refused for what one did before."""
 NAMELESS = ("/api/status",)
@@ -43,6 +43,11 @@ SPENDING = ("chat.ask", "openai.complete")
 """The endpoints that spend the budget, and tell of it."""
 LONG_WAIT_S = 60
 """OpenAI's SDKs wait no longer than this by themselves: past it they would only waste their retries."""
+PROBES = ("/health", "/ready", "/metrics")
+"""Asked by machines, all the time, under whatever name or address they know us by."""
+DOORS = {"chat": "sse", "openai": "openai"}
+"""What logs and metrics call the door of a blueprint; `http` is any other."""
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 EXPOSED = (
     "X-Request-Id, X-Session-Id, X-Stream-Id, Retry-After, "
     "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
@@ -64,6 +69,11 @@ def caller() -> Caller:
     return found
 
 
+def request_id(given: str) -> str:
+    """The client's own, if it is one."""
+    return given if _REQUEST_ID.fullmatch(given) else token_hex(8)
+
+
 def body() -> bytes:
     """The request's body. Raises UnsupportedMediaType, and what the server's reading of it raises."""
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
@@ -76,46 +86,50 @@ def body() -> bytes:
 
 def stream(events: Iterable[bytes], status: int = 200, **headers: str | None) -> Response:
     """An event stream; headers that are None are left out."""
-    response = Response(_logged(events), status, STREAM_HEADERS, content_type=EVENT_STREAM)
+    response = Response(_logged(events, g.request_id), status, STREAM_HEADERS, content_type=EVENT_STREAM)
     for name, value in headers.items():
         if value is not None:
             response.headers[name.replace("_", "-")] = value
     return response
 
 
-def _logged(events: Iterable[bytes]) -> Iterator[bytes]:
+def _logged(events: Iterable[bytes], request_id: str) -> Iterator[bytes]:
     """A stream that breaks in our hands just ends, and its reader comes back; but we hear of it."""
     try:
         yield from events
     except Exception:
-        logger.exception("a stream broke while it was sent")
+        logger.exception("a stream broke while it was sent", extra={"request_id": request_id})
 
 
-def audible(batches: Iterable[Batch | None]) -> Iterator[Batch | None]:
+def audible(
+    batches: Iterable[Batch | None], following: AbstractContextManager[object]
+) -> Iterator[Batch | None]:
     """The batches of a followed answer for this request's client, with None where it is time for a ping.
-    Ends early when the client has gone."""
+    Ends early when the client has gone. It is read inside `following`."""
     gone: Callable[[], bool] = request.environ.get("parley.client_gone", lambda: False)
-    return _audible(batches, gone)
+    return _audible(batches, gone, following)
 
 
-def _audible(batches: Iterable[Batch | None], gone: Callable[[], bool]) -> Iterator[Batch | None]:
+def _audible(
+    batches: Iterable[Batch | None], gone: Callable[[], bool], following: AbstractContextManager[object]
+) -> Iterator[Batch | None]:
     silence = 0
-    for batch in batches:
-        silence = 0 if batch else silence + 1
-        if batch is None and gone():
-            return
-        if batch is not None or silence % PING_EVERY == 0:
-            yield batch
+    with following:
+        for batch in batches:
+            silence = 0 if batch else silence + 1
+            if batch is None and gone():
+                return
+            if batch is not None or silence % PING_EVERY == 0:
+                yield batch
 
 
-def install(app: Flask, origins: Origins, gate: Gate, budget: Budget | None) -> None:
-    """Have every request checked, every answer marked, and every error rendered."""
+def install(app: Flask, origins: Origins, gate: Gate, budget: Budget | None, meters: Meters) -> None:
+    """Have every request checked and counted, every answer marked, and every error rendered."""
 
     @app.before_request
     def enter() -> Response | None:
         g.started_s = time.monotonic()
-        given = request.headers.get("X-Request-Id", "")
-        g.request_id = given if _REQUEST_ID.fullmatch(given) else token_hex(8)
+        g.request_id = request_id(request.headers.get("X-Request-Id", ""))
         if request.path in PROBES:
             return None
         origin = request.headers.get("Origin")
@@ -140,9 +154,7 @@ def install(app: Flask, origins: Origins, gate: Gate, budget: Budget | None) -> 
             _tell_budget(response, budget)
         if 400 <= response.status_code < 500 and g.get("entered"):
             gate.count_refusal(_address())
-        took_ms = (time.monotonic() - g.started_s) * 1000
-        logger.info("%s %s %d %.1f ms %s", request.method, request.url_rule or "(no route)",
-                    response.status_code, took_ms, g.request_id)  # fmt: skip
+        _tell(response, time.monotonic() - g.started_s, meters)
         return response
 
     @app.errorhandler(ParleyError)
@@ -155,7 +167,7 @@ def install(app: Flask, origins: Origins, gate: Gate, budget: Budget | None) -> 
 
     @app.errorhandler(Exception)
     def broken(error: Exception) -> Response:
-        logger.error("request %s failed", g.request_id, exc_info=error)
+        logger.error("a request failed", exc_info=error, extra={"request_id": g.request_id})
         return render(Internal("The server failed on this request; try again"))
 
 
@@ -180,6 +192,7 @@ def _tell_budget(response: Response, budget: Budget) -> None:
 
 def render(error: ParleyError) -> Response:
     """A refusal in the dialect of its route."""
+    noted(error)
     fields: dict[str, Any] = chat_error(error, g.request_id)
     if request.path.startswith("/v1/"):
         fields = openai_error(error)
@@ -189,9 +202,14 @@ def render(error: ParleyError) -> Response:
         response.headers["Retry-After"] = str(error.extras["retry_after"])
         if isinstance(error, RateLimited) and error.extras["retry_after"] > LONG_WAIT_S:
             response.headers["X-Should-Retry"] = "false"
-    if isinstance(error, Unauthorized):
+    if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
+
+
+def noted(error: ParleyError) -> None:
+    """Have this request count as refused; `render` does it."""
+    g.refusal = error.type
 
 
 def _misdirected(error: HTTPException) -> Response:
@@ -205,3 +223,25 @@ def _misdirected(error: HTTPException) -> Response:
         if name in ("Allow", "Content-Range"):
             response.headers[name] = value
     return response
+
+
+def _tell(response: Response, took_s: float, meters: Meters) -> None:
+    """Count a request and log it by its route: a path may hold what nobody should read."""
+    method = request.method if request.method in METHODS else "-"
+    route = request.url_rule.rule if request.url_rule else "-"
+    door = DOORS.get(request.blueprint or "", "http")
+    status = response.status_code
+    refusal = g.get("refusal")
+    meters.answered(method, route, status, took_s)
+    if refusal:
+        meters.refused(door, refusal)
+    stream_id = response.headers.get("X-Stream-Id")
+    if stream_id is None and status < 400:
+        stream_id = (request.view_args or {}).get("stream_id")
+    ms = round(took_s * 1000, 1)
+    logger.log(
+        logging.DEBUG if request.path in PROBES and status < 400 else logging.INFO,
+        "%s %s %d %.1f ms", method, route, status, ms,
+        extra={"request_id": g.request_id, "stream_id": stream_id, "door": door, "type": refusal,
+               "method": method, "route": route, "status": status, "ms": ms},
+    )  # fmt: skip

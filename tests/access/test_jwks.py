@@ -89,6 +89,22 @@ def test_an_id_is_only_looked_up(kid: str) -> None:
     assert issuer.fetches == 1
 
 
+@pytest.mark.parametrize("kid", [[], {}, ["a"], 7, True, 1.5])
+def test_an_id_that_is_no_text_is_not_even_looked_up(kid: Any) -> None:
+    issuer = Issuer("a")
+    made = signing.by_hand(json.dumps({"alg": "RS256", "kid": kid}).encode(), b"{}")
+    with pytest.raises(Unauthorized):
+        issuer.tokens.subject(made)
+    assert issuer.fetches == 0
+
+
+def test_a_token_of_another_algorithm_costs_no_fetch() -> None:
+    issuer = Issuer("a")
+    with pytest.raises(Unauthorized):
+        issuer.tokens.subject(signing.token(header={"kid": "c"}))
+    assert issuer.fetches == 0
+
+
 def test_a_token_without_an_id_is_checked_with_the_only_key() -> None:
     issuer = Issuer("a")
     assert issuer.tokens.subject(token("RS256", "a")) == "alice"
@@ -188,15 +204,16 @@ def test_one_fetch_is_under_way_at_a_time_and_known_keys_do_not_wait_for_it() ->
     may_end.set()
     assert issuer.takes("a")
     issuer.after(RETRY_S, tended=False)
+    issuer.publish("a", "b")
     issuer.fetches = 0
     going_on.clear()
     may_end.clear()
     with ThreadPoolExecutor(10) as threads:
-        strangers = [threads.submit(issuer.takes, "c") for _ in range(8)]
+        newcomers = [threads.submit(issuer.takes, "b") for _ in range(8)]
         assert going_on.wait(20)
         assert threads.submit(issuer.takes, "a").result(20)
         may_end.set()
-        assert [stranger.result(20) for stranger in strangers] == [False] * 8
+        assert [newcomer.result(20) for newcomer in newcomers] == [True] * 8
     assert issuer.fetches == 1
 
 

@@ -245,6 +245,8 @@ def test_an_address_that_keeps_being_refused_is_kept_out_of_everything_but_the_p
 
     for _ in range(20):
         assert status(ASK, HELLO) == 200
+        assert status("GET /nowhere") == 404
+        assert status(ASK, HELLO, Origin="https://evil.example") == 403  # or pages elsewhere could use it up
     assert status(ASK, b"{") == 400
     assert status(ASK, HELLO, Authorization="Bearer x") == 401
     assert status(f"GET {SESSIONS}/none") == 404

@@ -326,10 +326,10 @@ def test_deleting_a_session_stops_what_runs_in_it(start_server: StartServer) -> 
         assert call(server, "GET", f"/api/chat/streams/{following.stream_id}")[0] == 404
 
 
-def test_probes_and_status_answer(server: Server) -> None:
+def test_probes_and_status_answer(server: Server, runtime_name: str) -> None:
     assert get(server, "/health") == {"status": "healthy"}
     assert get(server, "/ready") == {"status": "ready"}
     status = get(server, "/api/status")
     assert status["models"] == [{"name": "demo", "default": True}]
-    assert status["runtime"] == "eventlet"
+    assert status["runtime"] == runtime_name
     assert status["stores"] == {"sessions": "sqlite", "streams": "sqlite"}
