@@ -48,15 +48,14 @@ SECRET_FILE = Path("var/jwt.key")
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program that is ready to serve: `app` answers requests, and beside it the lag of
-    `meters` is watched, and each of `chores` done every second or so; one may wait without holding up
-    another."""
+    """A program that is ready to serve: `app` answers requests; beside it the lag of `meters` is watched,
+    and each of `chores` is to be done every second or so; one may wait without holding up another."""
 
     app: Flask
     engine: Engine
     sockets: Sockets
-    meters: Meters
     chores: Sequence[Callable[[], None]]
+    meters: Meters
 
 
 def build(config: Config, runtime: Runtime, websocket: Callable[..., WSGI]) -> Program:
@@ -98,9 +97,8 @@ def build(config: Config, runtime: Runtime, websocket: Callable[..., WSGI]) -> P
     app.register_blueprint(sessions.blueprint(conversations))
     app.register_blueprint(openai.blueprint(engine, config.max_answer_tokens, meters))
     app.register_blueprint(ops.blueprint(engine, session_store, about))
-    app.register_blueprint(
-        metrics.blueprint(meters, config.metrics_token, behind_proxy=config.trusted_proxies > 0)
-    )
+    behind_proxy = config.trusted_proxies > 0
+    app.register_blueprint(metrics.blueprint(meters, config.metrics_token, behind_proxy=behind_proxy))
     app.register_blueprint(reference.blueprint(*documents(config)))
     app.register_blueprint(pages.blueprint(ROOT / "static"))
     socket_limits = SocketLimits(
@@ -117,7 +115,7 @@ def build(config: Config, runtime: Runtime, websocket: Callable[..., WSGI]) -> P
         app.wsgi_app, x_for=config.trusted_proxies, x_proto=0, x_host=0, x_port=0, x_prefix=0
     )
     chores = [engine.tend, door.tend, *([keys.tend] if keys else [])]
-    return Program(app, engine, door, meters, chores)
+    return Program(app, engine, door, chores, meters)
 
 
 def keys_of_tokens(config: Config) -> Keys:

@@ -147,7 +147,7 @@ class Config:
     auth: str = variable("AUTH", auth, "optional")
     jwt_algorithm: str = variable("JWT_ALGORITHM", algorithm, "HS256")
     jwt_secret: str | None = variable("JWT_SECRET", str, None, secret=True)
-    jwt_public_key: str | None = variable("JWT_PUBLIC_KEY", str, None)
+    jwt_public_key: str | None = variable("JWT_PUBLIC_KEY", str, None, secret=True)
     jwks_url: str | None = variable("JWKS_URL", str, None)
     jwt_issuer: str | None = variable("JWT_ISSUER", str, None)
     jwt_audience: str | None = variable("JWT_AUDIENCE", str, None)

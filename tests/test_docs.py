@@ -21,6 +21,7 @@ from backend.app import build
 from backend.chat.errors import ParleyError
 from backend.config import NOT_YET, Config, load
 from backend.providers.demo import Script
+from backend.runtime import WebSocketWSGI
 from backend.telemetry.lines import FIELDS
 from tests.browser.conftest import PATIENCE_MS
 from tests.browser.line import Line, line_to
@@ -141,7 +142,7 @@ def test_the_example_of_a_models_file_is_one(tmp_path: Path) -> None:
 
 
 def routes() -> set[str]:
-    app = build(Config(store_url="memory://", auth="off"), ThreadRuntime()).app
+    app = build(Config(store_url="memory://", auth="off"), ThreadRuntime(), WebSocketWSGI).app
     return {
         f"{method} {rule.rule}"
         for rule in app.url_map.iter_rules()
@@ -159,7 +160,7 @@ def test_the_api_document_tells_of_every_route(route: str) -> None:
 
 
 def test_the_table_of_metrics_is_what_is_exposed() -> None:
-    app = build(Config(store_url="memory://"), ThreadRuntime()).app
+    app = build(Config(store_url="memory://"), ThreadRuntime(), WebSocketWSGI).app
     exposed = app.test_client().get("/metrics", base_url="http://localhost").get_data(as_text=True)
     families = set(re.findall(r"^# TYPE (\S+)", exposed, flags=re.M))
     assert {row[0].strip("`") for row in rows(part(OPERATIONS, "Metrics"))} == families

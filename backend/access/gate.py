@@ -38,7 +38,9 @@ class Gate:
             return stranger(address)
         if token in (None, NOBODY):
             if self._required:
-                raise Unauthorized("Sign in: send the header Authorization: Bearer <token>")
+                raise Unauthorized(
+                    "Sign in: send a token, as Authorization: Bearer <token> or, on a socket, as auth.token"
+                )
             return stranger(address)
         return Caller(f"user:{self._tokens.subject(token)}", normal(address))
 

@@ -10,6 +10,7 @@ from flask import Flask
 
 from backend.app import build
 from backend.config import Config
+from backend.runtime import WebSocketWSGI
 from tests.access.signing import SECRET
 from tests.fakes.runtime import ThreadRuntime
 
@@ -17,7 +18,9 @@ Document = dict[str, Any]
 
 
 def app(**settings: Any) -> Flask:
-    return build(Config(store_url="memory://", jwt_secret=SECRET, **settings), ThreadRuntime()).app
+    return build(
+        Config(store_url="memory://", jwt_secret=SECRET, **settings), ThreadRuntime(), WebSocketWSGI
+    ).app
 
 
 def served(name: str, **settings: Any) -> Document:

@@ -10,6 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from backend.access.gate import Gate
 from backend.access.origins import Origins
 from backend.telemetry.lag import EVERY_S
 from backend.telemetry.meters import Meters
@@ -175,7 +176,8 @@ def client(token: str | None = None, *, behind_proxy: bool = False) -> FlaskClie
     """The route without a server, so that a caller can have any address."""
     app = Flask("test")
     meters = Meters("1", "memory", ThreadRuntime())
-    web.install(app, Origins("127.0.0.1", frozenset({"*"}), frozenset()), meters)
+    origins = Origins("127.0.0.1", frozenset({"*"}), frozenset())
+    web.install(app, origins, Gate(None, False, None), None, meters)
     app.register_blueprint(blueprint(meters, token, behind_proxy=behind_proxy))
     return app.test_client()
 

@@ -68,7 +68,7 @@ def test_every_name_has_our_prefix_and_its_help(meters: Meters) -> None:
 
 
 def test_what_runs_is_said(meters: Meters) -> None:
-    assert read(meters, "parley_build_info", version="1.2.3", store="memory", runtime="threads") == 1
+    assert read(meters, "parley_build_info", version="1.2.3", store="memory", runtime="threading") == 1
     assert (read(meters, "parley_process_resident_memory_bytes") or 0) > 1e6
     assert (read(meters, "parley_process_open_fds") or 0) > 0
 
