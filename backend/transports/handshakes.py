@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 
 from backend.access.gate import Gate
 from backend.access.origins import Origins
-from backend.chat.errors import InvalidRequest, ParleyError, Refused, Unavailable
+from backend.chat.errors import InvalidRequest, ParleyError, Unavailable
 from backend.transports import web
 from backend.transports.lines import VISIT, WSGI, Lines, StartResponse, Visit
 from backend.wire.errors import chat_error
@@ -108,10 +108,6 @@ class Handshakes:
         except ValueError as exc:
             self._gate.count_refusal(address)
             raise InvalidRequest(f"The request is malformed: {exc}") from exc
-        except Refused as error:
-            if error.status < 500:
-                self._gate.count_refusal(address)
-            raise
 
     def _open(self, address: str) -> Visit:
         if sum(visit.address == address for visit in self._nameless) >= self._max_nameless:

@@ -46,6 +46,7 @@ RECHECK_S = 15.0
 """How often the token of an open socket is looked at again."""
 LINGER_S = 2.0
 """While draining: how long a socket that follows nothing may stay, to take its answer up again."""
+DRAIN_POLL_S = 0.02
 RECONNECT_MS = (1000, 5000)
 
 Handler = Callable[[Connection, Body], dict[str, Any]]
@@ -148,7 +149,12 @@ class Sockets:
                 self._drain(seat)
 
     def drain(self) -> None:
-        """Send everybody away."""
+        """Let the ends of answers be sent, and send everybody away."""
+        until_s = self._runtime.monotonic() + LINGER_S
+        while self._runtime.monotonic() < until_s and not all(
+            seat.connection.idle for seat in self._seats.values()
+        ):
+            self._runtime.sleep(DRAIN_POLL_S)
         for seat in list(self._seats.values()):
             self._send_away(seat)
 

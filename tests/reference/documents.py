@@ -18,9 +18,8 @@ Document = dict[str, Any]
 
 
 def app(**settings: Any) -> Flask:
-    return build(
-        Config(store_url="memory://", jwt_secret=SECRET, **settings), ThreadRuntime(), WebSocketWSGI
-    ).app
+    config = Config(store_url="memory://", jwt_secret=SECRET, **settings)
+    return build(config, ThreadRuntime(), WebSocketWSGI).app
 
 
 def served(name: str, **settings: Any) -> Document:
