@@ -178,7 +178,7 @@ def test_an_unsafe_or_wrong_setting_is_refused_with_what_to_set(
 def test_the_check_command_asks_every_door(server: Server, tmp_path: Path) -> None:
     checked = run_backend(tmp_path, "check", server.url)
     assert checked.returncode == 0, checked.stdout
-    assert checked.stdout.count("pass") == 2
+    assert checked.stdout.count("pass") == 3
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         failed = run_backend(tmp_path, "check", f"http://127.0.0.1:{unused.getsockname()[1]}")
