@@ -1,4 +1,4 @@
-"""The command line: `python -m backend` serves, `python -m backend check [URL]` asks a running server."""
+"""The command line: `python -m backend` serves, `check [URL]` asks a server, `token` makes a token."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ except Misconfigured as exc:
     sys.exit(2)
 
 import argparse
+import time
 
-from backend import check, config, serving
+from backend import app, check, config, serving
+from backend.access.keys import shared_secret
+from backend.access.tokens import mint
 
 
 def main() -> int:
@@ -26,15 +29,37 @@ def main() -> int:
     commands.add_parser("serve", help="serve (the default)")
     asked = commands.add_parser("check", help="ask a running server one question over each door")
     asked.add_argument("url", nargs="?", help="where it runs; default: this machine's HOST and PORT")
+    asked.add_argument("--token", help="to ask with, where AUTH=required")
+    made = commands.add_parser("token", help="make a token, and print it")
+    made.add_argument("--sub", required=True, help="whom it names")
+    made.add_argument("--ttl", type=config.positive, default=3600, help="seconds it holds; default: 3600")
+    made.add_argument("--scope", help="what it may besides, such as admin")
     arguments = parser.parse_args()
     try:
         settings = config.load(os.environ, Path.cwd())
         if arguments.command == "check":
-            return check.run(arguments.url or settings.url())
+            return check.run(arguments.url or settings.url(), arguments.token)
+        if arguments.command == "token":
+            print(token(settings, arguments.sub, arguments.ttl, arguments.scope))
+            return 0
         return serving.run(settings, green)
     except Misconfigured as exc:
         print(f"parley: {exc}", file=sys.stderr)
         return 2
+
+
+def token(settings: config.Config, subject: str, lifetime_s: int, scope: str | None) -> str:
+    """A token that a server with these settings takes. Raises Misconfigured."""
+    if settings.jwt_algorithm != "HS256":
+        raise Misconfigured(
+            f"With JWT_ALGORITHM={settings.jwt_algorithm} tokens come from who holds the private key"
+        )
+    secret = shared_secret(settings.jwt_secret, app.SECRET_FILE)
+    claims = {"iss": settings.jwt_issuer, "aud": settings.jwt_audience, "scope": scope}
+    try:
+        return mint(secret, subject, int(time.time()), lifetime_s, claims)
+    except ValueError as exc:
+        raise Misconfigured(f"--sub must be {exc}") from exc
 
 
 if __name__ == "__main__":

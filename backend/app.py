@@ -2,63 +2,133 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Flask
+from flask_limiter import Limiter
+from limits.strategies import RateLimiter
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from backend import __version__
+from backend.access import windows
+from backend.access.gate import Gate
+from backend.access.keys import Keys, open_keys
 from backend.access.origins import Origins
+from backend.access.rates import Budget, Refusals
+from backend.access.tokens import Tokens
 from backend.chat.caps import Caps
+from backend.chat.conversations import Conversations
 from backend.chat.engine import Engine, Limits
-from backend.chat.ports import Model, Runtime, SessionStore, StreamStore
+from backend.chat.ports import Admission, Model, Runtime, SessionStore, StreamStore
+from backend.chat.rooms import Rooms
 from backend.config import Config
 from backend.providers.catalog import Catalog
 from backend.providers.demo import Demo
 from backend.providers.openai import OpenAI, TimeLimits, Upstream
+from backend.reference import asyncapi, openapi
+from backend.reference.schemas import Bounds
 from backend.stores.database import Database
 from backend.stores.memory import MemorySessions, MemoryStreams
 from backend.stores.sqlite import SqliteStreams
 from backend.stores.sqlite_sessions import SqliteSessions
-from backend.transports import chat, openai, ops, pages, sessions, web
+from backend.telemetry.meters import Meters
+from backend.transports import chat, metrics, openai, ops, pages, reference, sessions, web
+from backend.transports.lines import WSGI
+from backend.transports.sockets import SocketLimits, Sockets
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_CONTEXT_TOKENS = 8192
+SECRET_FILE = Path("var/jwt.key")
+"""Where the secret of tokens is kept when none is set, from the working directory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program that is ready to serve: `app` answers requests, `engine` is run beside it."""
+    """A program that is ready to serve: `app` answers requests; beside it the lag of `meters` is watched,
+    and each of `chores` is to be done every second or so; one may wait without holding up another."""
 
     app: Flask
     engine: Engine
+    sockets: Sockets
+    chores: Sequence[Callable[[], None]]
+    meters: Meters
 
 
-def build(config: Config, runtime: Runtime) -> Program:
-    """Raises Misconfigured."""
+def build(config: Config, runtime: Runtime, websocket: Callable[..., WSGI]) -> Program:
+    """`websocket` serves engine.io's connections, as its drivers do. Raises Misconfigured."""
+    app = Flask("parley", static_folder=None)
+    keys = None if config.auth == "off" else keys_of_tokens(config)
+    rates = moving_windows(app)
+    gate = Gate(
+        Tokens(config.jwt_algorithm, keys, config.jwt_issuer, config.jwt_audience) if keys else None,
+        config.auth == "required",
+        Refusals(rates, config.address_limit) if config.address_limit else None,
+    )
+    budget = Budget(rates, config.rate_limit) if config.rate_limit else None
+
     catalog = Catalog(models(config), config.default_model)
     session_store, stream_store = stores(config, runtime)
     limits = Limits(config.max_answer_tokens, config.max_answer_chars, config.detach_grace_s)
-    admissions = [Caps(config.max_streams, config.max_streams_per_caller)]
-    engine = Engine(catalog, session_store, stream_store, runtime, limits, admissions)
+    caps = Caps(config.max_streams, config.max_streams_per_caller)
+    admissions: list[Admission] = [caps, budget] if budget else [caps]
+    rooms = Rooms()
+    store_kind = config.store_url.partition(":")[0]
+    meters = Meters(__version__, store_kind, runtime)
+    engine = Engine(catalog, session_store, stream_store, runtime, rooms, limits, admissions, meters.answers)
+    meters.count_running(lambda: engine.live_count)
     engine.recover()
+    conversations = Conversations(engine, catalog, session_store, stream_store, rooms, runtime)
 
     chat_limits = chat.ChatLimits(
         config.max_message_chars, config.max_answer_tokens, config.partial_max_chars
     )
-    store_kind = config.store_url.partition(":")[0]
     about = ops.About(__version__, runtime.name, store_kind, tuple(catalog.names), catalog.default)
-    app = Flask("parley", static_folder=None)
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.url_map.merge_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    web.install(app, Origins(config.host, config.allowed_hosts, config.cors_origins))
-    app.register_blueprint(chat.blueprint(engine, chat_limits))
-    app.register_blueprint(sessions.blueprint(engine, session_store, catalog, runtime))
-    app.register_blueprint(openai.blueprint(engine, config.max_answer_tokens))
+    signed_in = config.auth == "required"
+    origins = Origins(config.host, config.allowed_hosts, config.cors_origins, signed_in)
+    web.install(app, origins, gate, budget, meters)
+    app.register_blueprint(chat.blueprint(engine, chat_limits, meters))
+    app.register_blueprint(sessions.blueprint(conversations))
+    app.register_blueprint(openai.blueprint(engine, config.max_answer_tokens, meters))
     app.register_blueprint(ops.blueprint(engine, session_store, about))
+    behind_proxy = config.trusted_proxies > 0
+    app.register_blueprint(metrics.blueprint(meters, config.metrics_token, behind_proxy=behind_proxy))
+    app.register_blueprint(reference.blueprint(*documents(config)))
     app.register_blueprint(pages.blueprint(ROOT / "static"))
-    return Program(app, engine)
+    socket_limits = SocketLimits(
+        config.max_body_bytes,
+        config.max_handshakes_per_address,
+        config.handshake_s,
+        config.max_followed_per_socket,
+    )
+    door = Sockets(
+        app, engine, conversations, gate, origins, runtime, websocket, socket_limits, chat_limits, meters
+    )
+    # Around everything, so that no door sees an address that is not the client's.
+    app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+        app.wsgi_app, x_for=config.trusted_proxies, x_proto=0, x_host=0, x_port=0, x_prefix=0
+    )
+    chores = [engine.tend, door.tend, *([keys.tend] if keys else [])]
+    return Program(app, engine, door, chores, meters)
+
+
+def keys_of_tokens(config: Config) -> Keys:
+    """Raises Misconfigured."""
+    return open_keys(
+        config.jwt_algorithm, config.jwt_secret, SECRET_FILE, config.jwt_public_key, config.jwks_url
+    )
+
+
+def moving_windows(app: Flask) -> RateLimiter:
+    """What all limits are counted with. Flask-Limiter's own checks see HTTP only and are not used."""
+    limiter = Limiter(lambda: "", app=app, strategy="moving-window", storage_uri=f"{windows.SCHEME}://")
+    return limiter.limiter
 
 
 def models(config: Config) -> list[Model]:
@@ -80,6 +150,14 @@ def models(config: Config) -> list[Model]:
             found.append(Model(model.name, provider, model.upstream_name, context))
     context = config.context_tokens.get("demo", DEFAULT_CONTEXT_TOKENS)
     return [*found, Model("demo", Demo(config.demo_tokens_per_second), "demo", context)]
+
+
+def documents(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What `/openapi.json` and `/asyncapi.json` say."""
+    bounds = Bounds(config.max_message_chars, config.max_answer_tokens)
+    return openapi.document(__version__, bounds, config.auth), asyncapi.document(
+        __version__, bounds, urlsplit(config.url()).netloc
+    )
 
 
 def stores(config: Config, runtime: Runtime) -> tuple[SessionStore, StreamStore]:

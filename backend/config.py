@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from io import StringIO
@@ -18,17 +19,16 @@ from backend.models_file import ModelRow, ModelsFile, UpstreamRow, read_models_f
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+AUTHS = ("optional", "required", "off")
+ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
+LOG_FORMATS = ("text", "json")
 
 RUNTIMES = ("eventlet", "gevent")
 
-NOT_YET = {"AUTH": ("optional", "off"), "WORKERS": ("1",)}
+NOT_YET = {"WORKERS": ("1",)}
 """Variables with values that are planned but not there: better refused than silently ignored."""
 
-UNHEARD = (
-    "ADDRESS_LIMIT", "DATABASE_URL", "JWKS_URL", "JWT_ALGORITHM", "JWT_AUDIENCE", "JWT_ISSUER",
-    "JWT_PUBLIC_KEY", "JWT_SECRET", "LEASE_S", "LOG_FORMAT", "METRICS_TOKEN", "RATE_LIMIT",
-    "TRUSTED_PROXIES",
-)  # fmt: skip
+UNHEARD = ("DATABASE_URL", "LEASE_S")
 """Variables that are planned as well, and change nothing yet: whoever sets one is told so."""
 
 
@@ -70,10 +70,37 @@ def level(text: str) -> str:
     return text.lower()
 
 
+def auth(text: str) -> str:
+    if text not in AUTHS:
+        raise ValueError(f"one of {', '.join(AUTHS)}")
+    return text
+
+
+def algorithm(text: str) -> str:
+    if text not in ALGORITHMS:
+        raise ValueError(f"one of {', '.join(ALGORITHMS)}")
+    return text
+
+
+def rate(text: str) -> str | None:
+    """So many in a moving window of one second, minute, hour or day; None: no limit."""
+    if text == "off":
+        return None
+    if not re.fullmatch(r"[1-9][0-9]{0,5}/(second|minute|hour|day)", text):
+        raise ValueError("such as 30/minute (a second, an hour and a day do as well), or off")
+    return text
+
+
 def runtime(text: str) -> str:
     if text not in RUNTIMES:
         raise ValueError(" or ".join(RUNTIMES))
     return text
+
+
+def log_format(text: str) -> str:
+    if text.lower() not in LOG_FORMATS:
+        raise ValueError(f"one of {', '.join(LOG_FORMATS)}")
+    return text.lower()
 
 
 def store(text: str) -> str:
@@ -102,9 +129,9 @@ def origins(text: str) -> frozenset[str]:
     return found
 
 
-def variable(name: str, read: Callable[[str], Any], default: Any) -> Any:
+def variable(name: str, read: Callable[[str], Any], default: Any, *, secret: bool = False) -> Any:
     """A field of Config that the variable `name` sets; `read` raises ValueError saying what it takes."""
-    return field(default=default, metadata={"name": name, "read": read})
+    return field(default=default, repr=not secret, metadata={"name": name, "read": read})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +144,16 @@ class Config:
     store_url: str = variable("STORE_URL", store, "sqlite:///var/chat.db")
     allowed_hosts: frozenset[str] = variable("ALLOWED_HOSTS", hosts, frozenset())
     cors_origins: frozenset[str] = variable("CORS_ORIGINS", origins, frozenset())
+    auth: str = variable("AUTH", auth, "optional")
+    jwt_algorithm: str = variable("JWT_ALGORITHM", algorithm, "HS256")
+    jwt_secret: str | None = variable("JWT_SECRET", str, None, secret=True)
+    jwt_public_key: str | None = variable("JWT_PUBLIC_KEY", str, None, secret=True)
+    jwks_url: str | None = variable("JWKS_URL", str, None)
+    jwt_issuer: str | None = variable("JWT_ISSUER", str, None)
+    jwt_audience: str | None = variable("JWT_AUDIENCE", str, None)
+    rate_limit: str | None = variable("RATE_LIMIT", rate, "30/minute")
+    address_limit: str | None = variable("ADDRESS_LIMIT", rate, "600/minute")
+    trusted_proxies: int = variable("TRUSTED_PROXIES", whole, 0)
     default_model: str | None = variable("DEFAULT_MODEL", str, None)
     demo_tokens_per_second: float = variable("DEMO_TOKENS_PER_SECOND", seconds, 60.0)
     upstream_connect_s: float = variable("UPSTREAM_CONNECT_S", some_seconds, 5.0)
@@ -131,6 +168,9 @@ class Config:
     max_body_bytes: int = variable("MAX_BODY_BYTES", positive, 1_048_576)
     head_timeout_s: float = variable("HEAD_TIMEOUT", some_seconds, 10.0)
     body_timeout_s: float = variable("BODY_TIMEOUT", some_seconds, 10.0)
+    max_handshakes_per_address: int = variable("MAX_HANDSHAKES_PER_ADDRESS", positive, 256)
+    handshake_s: float = variable("HANDSHAKE_TIMEOUT", some_seconds, 15.0)
+    max_followed_per_socket: int = variable("MAX_FOLLOWED_PER_SOCKET", positive, 100)
     partial_max_chars: int = variable("PARTIAL_MAX_CHARS", whole, 16_384)
     memory_max_bytes: int = variable("MEMORY_MAX_BYTES", positive, 268_435_456)
     memory_max_sessions: int = variable("MEMORY_MAX_SESSIONS", positive, 10_000)
@@ -139,9 +179,17 @@ class Config:
     session_ttl_s: float | None = variable("SESSION_TTL", some_seconds, None)
     drain_s: float = variable("DRAIN_S", seconds, 30.0)
     log_level: str = variable("LOG_LEVEL", level, "info")
+    log_format: str = variable("LOG_FORMAT", log_format, "text")
+    metrics_token: str | None = variable("METRICS_TOKEN", str, None, secret=True)
     upstreams: tuple[UpstreamRow, ...] = ()
     context_tokens: Mapping[str, int] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+
+    @property
+    def secrets(self) -> list[str]:
+        """What no log may show."""
+        keys = [row.api_key for row in self.upstreams]
+        return [secret for secret in (*keys, self.jwt_secret, self.metrics_token) if secret]
 
     def url(self, port: int | None = None) -> str:
         """Where it listens, as one would type it."""
@@ -152,9 +200,14 @@ class Config:
 def load(environ: Mapping[str, str], folder: Path) -> Config:
     """The Config that `environ` and, for what it leaves out, `folder/.env` describe.
 
-    Raises Misconfigured with a sentence that says what to set. An empty variable is one not set.
+    Raises Misconfigured with a sentence that says what to set. An empty variable is one not set, but for
+    a secret: who meant to set that must not get another one.
     """
-    env = {**_written(folder / ".env"), **{name: value for name, value in environ.items() if value}}
+    written = _written(folder / ".env")
+    if "" in (written.get("JWT_SECRET"), environ.get("JWT_SECRET")):
+        raise Misconfigured("JWT_SECRET is empty; set it to 32 random bytes or more, or take it out")
+    env = {name: value for name, value in written.items() if value}
+    env |= {name: value for name, value in environ.items() if value}
     refuse_not_yet(env)
     values = {}
     for row in fields(Config):
@@ -168,20 +221,22 @@ def load(environ: Mapping[str, str], folder: Path) -> Config:
         context_tokens=models.context_tokens,
         ignored=tuple(name for name in UNHEARD if name in env),
     )
-    if config.host not in LOOPBACK and env.get("ALLOW_ANONYMOUS") != "1":
+    anybody = config.host not in LOOPBACK and config.auth != "required"
+    if anybody and env.get("ALLOW_ANONYMOUS") != "1":
         raise Misconfigured(
-            f"HOST={config.host} lets anybody on the network in; set ALLOW_ANONYMOUS=1 if that is meant"
+            f"HOST={config.host} lets anybody on the network in; set AUTH=required, "
+            "or ALLOW_ANONYMOUS=1 if that is meant"
         )
     return config
 
 
-def _written(path: Path) -> dict[str, str]:
+def _written(path: Path) -> dict[str, str | None]:
     try:
         lines = parse_stream(StringIO(path.read_text("utf-8"))) if path.exists() else ()
         for line in lines:
             if line.error:
                 raise Misconfigured(f"{path.name}, line {line.original.line}, is not NAME=value")
-        return {name: value for name, value in dotenv_values(path).items() if value}
+        return dict(dotenv_values(path))
     except (UnicodeDecodeError, OSError) as exc:
         raise Misconfigured(f"{path.name} cannot be read as UTF-8 text; save it as that") from exc
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
+from collections.abc import Callable
+from functools import partial
 
 from backend import runtime as runtimes
 from backend.app import build
-from backend.chat.engine import Engine
 from backend.chat.errors import Misconfigured
 from backend.chat.ports import Runtime
 from backend.config import Config
+from backend.telemetry import logs
 
 logger = logging.getLogger("backend")
 
@@ -37,23 +38,21 @@ class _Ending:
 
 def run(config: Config, runtime: Runtime) -> int:
     """Serve until a signal; the process's exit code. Raises Misconfigured."""
-    logging.basicConfig(
-        level=config.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    logs.install(config.log_level, config.log_format, config.secrets)
     try:
         listener = runtimes.listen(config.host, config.port)
     except OSError as exc:
         raise Misconfigured(
             f"Nothing can listen on {config.host} port {config.port}: {exc.strerror}; set HOST or PORT"
         ) from exc
-    program = build(config, runtime)
+    program = build(config, runtime, runtimes.WebSocketWSGI)
     ending = _Ending(config.drain_s)
     bounds = runtimes.Bounds(config.max_body_bytes, config.head_timeout_s, config.body_timeout_s)
     server = runtimes.HttpServer(program.app, listener, bounds, runtime)
     runtime.spawn(server.run)
-    runtime.spawn(lambda: tend(program.engine, runtime))
+    for chore in program.chores:
+        runtime.spawn(partial(tend, chore, runtime))
+    runtime.spawn(program.meters.lag.watch)
     for name in config.ignored:
         logger.warning("%s is set, but this version has nothing that heeds it", name)
     logger.info("serving on %s", config.url(listener.getsockname()[1]))
@@ -61,16 +60,17 @@ def run(config: Config, runtime: Runtime) -> int:
         runtime.sleep(POLL_S)
     logger.info("ending: %d answers are running", program.engine.live_count)
     program.engine.drain(lambda: ending.patience_s or 0.0)
+    program.sockets.drain()
     server.close(CLOSE_S)
     logger.info("ended")
     return 0
 
 
-def tend(engine: Engine, runtime: Runtime) -> None:
-    """Keep house every second, whatever goes wrong with it."""
+def tend(chore: Callable[[], None], runtime: Runtime) -> None:
+    """Do it every second, whatever goes wrong with it."""
     while True:
         runtime.sleep(TICK_S)
         try:
-            engine.tend()
+            chore()
         except Exception:
             logger.exception("housekeeping failed; it is tried again")

@@ -28,6 +28,9 @@ def free_port() -> int:
 class Server:
     """A server with its own folder; `env` adds to a clean environment. It is up when made."""
 
+    module = "backend"
+    """What is run."""
+
     def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
         self.folder = folder
         self.port = free_port()
@@ -40,6 +43,8 @@ class Server:
             "PYTHONUNBUFFERED": "1",
             "HOST": "127.0.0.1",
             "PORT": str(self.port),
+            "RATE_LIMIT": "off",
+            "ADDRESS_LIMIT": "off",
             **env,
         }
         self.log_path = folder / "server.log"
@@ -48,7 +53,7 @@ class Server:
     def start(self) -> None:
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "backend"], cwd=self.folder, env=self._env, stdout=log, stderr=log
+                [sys.executable, "-m", self.module], cwd=self.folder, env=self._env, stdout=log, stderr=log
             )
         deadline = time.monotonic() + PATIENCE_S
         while True:

@@ -18,11 +18,13 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "providers": ({"chat", "providers"}, {"urllib3", "orjson"}),
     "stores": ({"chat", "stores"}, {"redis", "sqlalchemy"}),
     "ledger": ({"chat", "ledger"}, {"sqlalchemy"}),
-    "access": ({"chat", "access"}, {"jwt", "limits"}),
+    "access": ({"chat", "access"}, {"jwt", "limits", "urllib3"}),
     "runtime": ({"chat", "wire", "runtime"}, {"eventlet", "gevent", "greenlet", "dotenv"}),
+    "telemetry": ({"chat", "telemetry"}, {"prometheus_client"}),
+    "reference": ({"chat", "wire", "reference"}, {"pydantic"}),
     "transports": (
-        {"chat", "access", "wire", "transports"},
-        {"flask", "flask_socketio", "flask_limiter", "werkzeug"},
+        {"chat", "access", "wire", "telemetry", "transports"},
+        {"flask", "flask_socketio", "socketio", "engineio", "flask_limiter", "werkzeug"},
     ),
 }
 FILES: dict[str, tuple[set[str], set[str]]] = {
@@ -30,7 +32,7 @@ FILES: dict[str, tuple[set[str], set[str]]] = {
     "__init__": (set(), set()),
     "config": ({"chat", "models_file"}, {"dotenv"}),
     "models_file": ({"chat"}, {"pydantic"}),
-    "app": ({"*"}, {"flask"}),
+    "app": ({"*"}, {"flask", "flask_limiter", "limits", "werkzeug"}),
     "serving": ({"*"}, set()),
     "check": (set(), {"urllib3"}),
     "__main__": ({"*"}, set()),

@@ -36,6 +36,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         {"DRAIN_S": "-1"},
         {"UPSTREAM_CONNECT_S": "0"},
         {"LOG_LEVEL": "loud"},
+        {"LOG_FORMAT": "xml"},
         {"STORE_URL": "sqlite://"},
         {"STORE_URL": "postgresql://x"},
         {"PORT": "65536"},
@@ -45,7 +46,20 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         {"CORS_ORIGINS": "https://example.org/path"},
         {"WORKERS": "2"},
         {"RUNTIME": "asyncio"},
-        {"AUTH": "required"},
+        {"AUTH": "none"},
+        {"AUTH": "Required"},
+        {"JWT_ALGORITHM": "HS512"},
+        {"JWT_ALGORITHM": "none"},
+        {"JWT_SECRET": ""},
+        {"CORS_ORIGINS": "*"},
+        {"RATE_LIMIT": "30"},
+        {"RATE_LIMIT": "0/minute"},
+        {"RATE_LIMIT": "-1/minute"},
+        {"RATE_LIMIT": "30/fortnight"},
+        {"RATE_LIMIT": "30/minute; 5/second"},
+        {"ADDRESS_LIMIT": "none"},
+        {"TRUSTED_PROXIES": "-1"},
+        {"TRUSTED_PROXIES": "10.0.0.1"},
         {"HOST": "0.0.0.0"},
         {"OPENAI_BASE_URL": "ftp://x"},
     ],
@@ -70,8 +84,23 @@ def test_a_line_that_sets_nothing_is_refused_by_its_number(tmp_path: Path) -> No
         load({}, tmp_path)
 
 
-def test_the_network_is_let_in_only_when_that_is_said(tmp_path: Path) -> None:
-    assert load({"HOST": "0.0.0.0", "ALLOW_ANONYMOUS": "1"}, tmp_path).host == "0.0.0.0"
+@pytest.mark.parametrize("auth", ["off", "optional"])
+def test_the_network_is_let_in_only_when_that_is_said(tmp_path: Path, auth: str) -> None:
+    with pytest.raises(Misconfigured, match="AUTH=required"):
+        load({"HOST": "0.0.0.0", "AUTH": auth}, tmp_path)
+    assert load({"HOST": "0.0.0.0", "AUTH": auth, "ALLOW_ANONYMOUS": "1"}, tmp_path).host == "0.0.0.0"
+    assert load({"HOST": "0.0.0.0", "AUTH": "required"}, tmp_path).host == "0.0.0.0"
+
+
+def test_a_secret_that_is_there_but_empty_is_refused_wherever_it_stands(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("JWT_SECRET=\n")
+    with pytest.raises(Misconfigured, match="JWT_SECRET is empty"):
+        load({}, tmp_path)
+
+
+def test_a_limit_can_be_taken_away(tmp_path: Path) -> None:
+    config = load({"RATE_LIMIT": "off", "ADDRESS_LIMIT": "5/hour"}, tmp_path)
+    assert (config.rate_limit, config.address_limit) == (None, "5/hour")
 
 
 def test_an_upstream_appears_with_its_key_and_the_built_in_model_is_always_there(tmp_path: Path) -> None:
@@ -101,7 +130,10 @@ def test_a_model_server_without_a_key_needs_only_its_address(tmp_path: Path) -> 
 
 
 def test_a_config_does_not_show_its_keys(tmp_path: Path) -> None:
-    assert "canary" not in repr(load({"OPENAI_API_KEY": "sk-canary"}, tmp_path))
+    keys = {"OPENAI_API_KEY": "sk-canary", "JWT_SECRET": "canary" * 9, "METRICS_TOKEN": "canary"}
+    config = load(keys, tmp_path)
+    assert "canary" not in repr(config)
+    assert config.secrets == ["sk-canary", "canary" * 9, "canary"]
 
 
 MODELS_FILE = """

@@ -21,6 +21,8 @@ from backend.app import build
 from backend.chat.errors import ParleyError
 from backend.config import NOT_YET, Config, load
 from backend.providers.demo import Script
+from backend.runtime import WebSocketWSGI
+from backend.telemetry.lines import FIELDS
 from tests.browser.conftest import PATIENCE_MS
 from tests.browser.line import Line, line_to
 from tests.conftest import StartServer
@@ -29,6 +31,7 @@ from tests.servers import PATIENCE_S, ROOT, Server
 
 README = (ROOT / "README.md").read_text("utf-8")
 API = (ROOT / "docs" / "api.md").read_text("utf-8")
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text("utf-8")
 DASH = "–"
 ADDRESS = "http://127.0.0.1:5000"
 QUESTION = "Say hello"
@@ -121,7 +124,8 @@ def test_the_example_of_env_has_every_variable_and_changes_nothing(tmp_path: Pat
     example = (ROOT / ".env.example").read_text("utf-8")
     names = re.findall(r"^#([A-Z_]+)=", example, flags=re.M)
     assert sorted(names) == sorted(variables())
-    (tmp_path / ".env").write_text(re.sub(r"^#(?=[A-Z_]+=)", "", example, flags=re.M))
+    # An empty secret is not one that is not set: it is refused.
+    (tmp_path / ".env").write_text(re.sub(r"^#(?=(?!JWT_SECRET)[A-Z_]+=)", "", example, flags=re.M))
     assert load({}, tmp_path) == Config()
 
 
@@ -138,7 +142,7 @@ def test_the_example_of_a_models_file_is_one(tmp_path: Path) -> None:
 
 
 def routes() -> set[str]:
-    app = build(Config(store_url="memory://"), ThreadRuntime()).app
+    app = build(Config(store_url="memory://", auth="off"), ThreadRuntime(), WebSocketWSGI).app
     return {
         f"{method} {rule.rule}"
         for rule in app.url_map.iter_rules()
@@ -153,6 +157,24 @@ def test_the_table_of_routes_is_the_map_of_the_app() -> None:
 @pytest.mark.parametrize("route", sorted(routes()))
 def test_the_api_document_tells_of_every_route(route: str) -> None:
     assert re.search(rf"{re.escape(route)}[`?]", API)
+
+
+def test_the_table_of_metrics_is_what_is_exposed() -> None:
+    app = build(Config(store_url="memory://"), ThreadRuntime(), WebSocketWSGI).app
+    exposed = app.test_client().get("/metrics", base_url="http://localhost").get_data(as_text=True)
+    families = set(re.findall(r"^# TYPE (\S+)", exposed, flags=re.M))
+    assert {row[0].strip("`") for row in rows(part(OPERATIONS, "Metrics"))} == families
+
+
+def test_the_alerts_and_remedies_name_metrics_that_there_are() -> None:
+    told = {row[0].strip("`") for row in rows(part(OPERATIONS, "Metrics"))}
+    named = set(re.findall(r"parley_[a-z_]+", OPERATIONS))
+    assert {name.removesuffix("_bucket") for name in named} == told
+
+
+def test_the_fields_of_a_log_line_are_all_told() -> None:
+    told = {name for row in rows(part(OPERATIONS, "Logs")) for name in re.findall(r"`(\w+)`", row[0])}
+    assert told == {"ts", "level", "logger", "message", "traceback", *FIELDS}
 
 
 def test_the_table_of_errors_is_the_tree_of_errors() -> None:
@@ -204,7 +226,7 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/api.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/api.md", "docs/operations.md", "CHANGELOG.md"])
 def test_every_link_leads_somewhere(name: str) -> None:
     path = ROOT / name
     for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text("utf-8")):

@@ -15,12 +15,15 @@ class Origins:
 
     A page elsewhere could post to us without asking (any JSON is read whatever its type), so a request
     that names a foreign origin is refused unless it is in `cors_origins`. A name that an attacker has
-    pointed at us would make a page of theirs "same origin", so names are limited to `allowed_hosts`.
+    pointed at us would make a page of theirs "same origin", so names are limited to `allowed_hosts`;
+    with none of these and `signed_in`, any will do: such a page has no token to send.
     """
 
-    def __init__(self, host: str, allowed_hosts: Set[str], cors_origins: Set[str]) -> None:
+    def __init__(
+        self, host: str, allowed_hosts: Set[str], cors_origins: Set[str], signed_in: bool = False
+    ) -> None:
         self._hosts = LOOPBACK | {host.lower()} | allowed_hosts
-        self._any_host = "*" in allowed_hosts
+        self._any_host = "*" in allowed_hosts or (signed_in and not allowed_hosts)
         self._origins = cors_origins
 
     def admit(self, host: str, origin: str | None) -> None:

@@ -12,10 +12,19 @@ from backend.chat.errors import Internal, ParleyError, Unavailable
 from backend.chat.events import Batch, Closing, Failed, Header
 from backend.chat.keeper import Keeper
 from backend.chat.log import BATCH_ENTRIES, Log
-from backend.chat.ports import Admission, Model, Models, Runtime, SessionStore, StreamStore
+from backend.chat.ports import (
+    Admission,
+    Meter,
+    Model,
+    Models,
+    Runtime,
+    SessionStore,
+    StreamStore,
+    Uncounted,
+)
 from backend.chat.requests import Caller, ChatRequest
+from backend.chat.rooms import News, Rooms
 from backend.chat.sessions import Message, Session, title_from
-from backend.chat.snapshot import Snapshot, snapshot
 from backend.chat.writer import INTERRUPTED, Task, Writer
 
 logger = logging.getLogger(__name__)
@@ -56,16 +65,20 @@ class Engine:
         sessions: SessionStore,
         streams: StreamStore,
         runtime: Runtime,
+        rooms: Rooms,
         limits: Limits,
         admissions: Sequence[Admission],
+        meter: Meter | None = None,
     ) -> None:
         self.draining = False
         self._models = models
         self._sessions = sessions
         self._streams = streams
         self._runtime = runtime
+        self._rooms = rooms
         self._limits = limits
         self._admissions = admissions
+        self._meter = meter or Uncounted()
         self._live: dict[str, Live] = {}
         self._keeper = Keeper(sessions, streams, runtime)
         self._lock = Lock()
@@ -102,7 +115,7 @@ class Engine:
         if log.header is not header:
             return log
         # From here on it can be found, and so it can be stopped.
-        writer = Writer(log, self._streams, self._runtime, self._ended)
+        writer = Writer(log, self._streams, self._runtime, self._ended, self._meter.began(header))
         with self._lock:
             self._live[header.stream_id] = Live(writer, alone_since_s=self._runtime.monotonic())
         try:
@@ -112,18 +125,12 @@ class Engine:
             self._withdraw(log, exc)
             raise
         self._runtime.spawn(lambda: self._run(writer, task))
+        self._tell(log)
         return log
 
     def find(self, caller: Caller, stream_id: str) -> Log:
         """Raises NotFound and StreamExpired."""
         return self._streams.get(caller.owner, stream_id)
-
-    def running(self, caller: Caller, session_id: str) -> Log | None:
-        return self._streams.running(caller.owner, session_id)
-
-    def snapshot(self, caller: Caller, session_id: str) -> Snapshot | None:
-        """A session with its messages and its running answer, as of one moment."""
-        return snapshot(self._sessions, self._streams, caller.owner, session_id)
 
     def follow(self, log: Log, after: int = 0) -> Iterator[Batch | None]:
         """Batches from offset `after` on, the last one with the closing; None after each second of
@@ -158,18 +165,6 @@ class Engine:
                 live.writer.give_up()
         log.wait_closed(SAVE_PATIENCE_S)
         return log
-
-    def forget(self, caller: Caller, session_id: str) -> bool:
-        """Delete a session, stopping what runs in it. False if there is none."""
-        self._stop_in(caller, session_id)
-        deleted = self._sessions.delete(caller.owner, session_id)
-        self._stop_in(caller, session_id)  # whoever asked in between
-        self._streams.forget(caller.owner, session_id)
-        return deleted
-
-    def _stop_in(self, caller: Caller, session_id: str) -> None:
-        if running := self.running(caller, session_id):
-            self.stop(caller, running.header.stream_id)
 
     def recover(self) -> None:
         """End what a server before this one left behind. Call once, before any question."""
@@ -234,6 +229,14 @@ class Engine:
     def _run(self, writer: Writer, task: Task) -> None:
         writer.run(task)
         self._let_go(writer.log)
+        self._tell(writer.log)
+
+    def _tell(self, log: Log) -> None:
+        """Its session has a new message: the question as it begins, the answer when it has ended."""
+        header = log.header
+        if header.session_id is not None:
+            live = self._streams.running(header.owner, header.session_id)
+            self._rooms.tell(header.owner, News(header.session_id, "message", live))
 
     def _let_go(self, log: Log) -> None:
         with self._lock:
@@ -268,7 +271,8 @@ class Engine:
             try:
                 admission.settle(log.header, closing)
             except Exception:
-                logger.exception("stream %s could not be settled", log.header.stream_id)
+                extra = {"stream_id": log.header.stream_id}
+                logger.exception("an answer could not be settled", extra=extra)
         self._keeper.save(log, closing)
 
     def _busy(self) -> bool:

@@ -4,6 +4,7 @@ ParleyError
 ├── Refused                  nothing was generated; the true HTTP status goes out
 │   ├── InvalidJson          400  the body is not JSON
 │   ├── InvalidRequest       400  JSON, but not what this route takes
+│   ├── Unauthorized         401  no token, or none that counts
 │   ├── Forbidden            403
 │   ├── NotFound             404  no such thing, or somebody else's
 │   ├── ModelNotFound        404
@@ -13,6 +14,7 @@ ParleyError
 │   ├── PayloadTooLarge      413
 │   ├── UnsupportedMediaType 415
 │   ├── IdempotencyMismatch  422
+│   ├── RateLimited          429  asked too often; carries when to ask again
 │   └── Unavailable          503  full, draining, or without a store; carries when to retry
 └── Broken                   ends an answer that had begun: the last event of its stream
     ├── UpstreamError        502
@@ -50,6 +52,10 @@ class InvalidJson(Refused):
 
 class InvalidRequest(Refused):
     type, status = "invalid_request", 400
+
+
+class Unauthorized(Refused):
+    type, status = "unauthorized", 401
 
 
 class Forbidden(Refused):
@@ -95,6 +101,15 @@ class IdempotencyMismatch(Refused):
 
     def __init__(self) -> None:
         super().__init__("This Idempotency-Key was used with another body; use a new key for a new question")
+
+
+class RateLimited(Refused):
+    """`retry_after_s` is when there is room again, in whole seconds."""
+
+    type, status = "rate_limited", 429
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message, retry_after=retry_after_s)
 
 
 class Unavailable(Refused):

@@ -29,7 +29,7 @@ class Keeper:
         try:
             self._streams.flush(log)
         except Unavailable:
-            logger.error("stream %s could not be made durable", log.header.stream_id)
+            logger.error("an answer could not be made durable", extra=named(log.header))
 
     def save(self, log: Log, closing: Closing) -> None:
         """Put the answer into its session, if it has one; later, when the store cannot write now."""
@@ -64,7 +64,7 @@ class Keeper:
             header = log.header
             if header.session_id is not None and self._saved(header, header.question_id) is None:
                 self._streams.discard(log)
-                logger.info("stream %s, left behind without its question, is dropped", header.stream_id)
+                logger.info("an answer, left behind without its question, is dropped", extra=named(header))
                 continue
             closing = self._closing_of_saved(log)
             if closing is None:
@@ -72,7 +72,7 @@ class Keeper:
                 closing = replace(interrupted, tail_lost=True)
                 self.save(log, closing)
             self._streams.close(log, closing)
-            logger.info("stream %s, left behind, is closed as %s", header.stream_id, closing.state)
+            logger.info("an answer, left behind, is closed as %s", closing.state, extra=named(header))
 
     def _closing_of_saved(self, log: Log) -> Closing | None:
         """How a saved answer ended; what its log lacks of it (the disk was full, and then the process
@@ -95,5 +95,10 @@ class Keeper:
         try:
             self._sessions.answer(header.owner, header.session_id, answer)
         except Unavailable:
-            logger.error("stream %s could not be saved; trying again", header.stream_id)
+            logger.error("an answer could not be saved; trying again", extra=named(header))
             self._unsaved.append((header, answer))
+
+
+def named(header: Header) -> dict[str, str]:
+    """What a log line says of the answer it tells of."""
+    return {"stream_id": header.stream_id}

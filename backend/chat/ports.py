@@ -185,3 +185,33 @@ class Admission(Protocol):
 
     def settle(self, header: Header, closing: Closing | None) -> None:
         """An admitted answer ended; None: it never began, because another admission refused."""
+
+
+class Tally(Protocol):
+    """One answer's numbers. It is called in the thick of writing: it neither waits nor raises."""
+
+    def wrote(self, entries: int) -> None:
+        """So many entries, one or more, were appended together just now."""
+
+    def ended(self, closing: Closing) -> None:
+        """Called once, before readers see the closing."""
+
+
+class Meter(Protocol):
+    """Who counts what answers do."""
+
+    def began(self, header: Header) -> Tally:
+        """An answer's time runs from here. One that is then refused gets no `ended`."""
+
+
+class Uncounted:
+    """A Meter and its Tally, for when nobody wants to know."""
+
+    def began(self, header: Header) -> Tally:  # noqa: ARG002
+        return self
+
+    def wrote(self, entries: int) -> None:
+        pass
+
+    def ended(self, closing: Closing) -> None:
+        pass

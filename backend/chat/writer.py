@@ -12,7 +12,7 @@ from backend.chat.context import estimate_turns, fit
 from backend.chat.errors import Internal, Interrupted, ParleyError, UpstreamError
 from backend.chat.events import Closing, Entry, Failed, Finished, Usage
 from backend.chat.log import Log, LogClosed, text_of
-from backend.chat.ports import Ended, Model, Prompt, Runtime, StreamStore
+from backend.chat.ports import Ended, Model, Prompt, Runtime, StreamStore, Tally
 from backend.chat.sessions import Message
 from backend.chat.stop import Stop
 
@@ -48,12 +48,14 @@ class Writer:
         streams: StreamStore,
         runtime: Runtime,
         on_end: Callable[[Log, Closing], None],
+        tally: Tally,
     ) -> None:
         self.log = log
         self.stop = Stop(runtime.signal())
         self._streams = streams
         self._runtime = runtime
         self._on_end = on_end
+        self._tally = tally
         self._lock = Lock()
         self._begun = False
         self._ended = False
@@ -66,18 +68,18 @@ class Writer:
     def run(self, task: Task) -> None:
         """Write the answer to its end. Never raises."""
         self._begun = True
-        stream_id = self.log.header.stream_id
+        named = {"stream_id": self.log.header.stream_id}
         try:
             closing = self._closing(self._write(task))
         except LogClosed:
-            logger.warning("stream %s was closed under its writer", stream_id)
+            logger.warning("an answer was closed under its writer", extra=named)
             return
         except Exception as exc:  # noqa: BLE001  (every answer is closed, whatever fails)
             closing = self._closing_after(exc)
         try:
             self._end(closing)
         except Exception:
-            logger.exception("stream %s could not be closed", stream_id)
+            logger.exception("an answer could not be closed", extra=named)
 
     def request_stop(self, reason: str) -> None:
         """Have the provider let go; the writer then closes the log with this `finish_reason`, or as
@@ -125,6 +127,7 @@ class Writer:
     def _append(self, entries: list[Entry]) -> None:
         if entries:
             self._streams.append(self.log, entries)
+            self._tally.wrote(len(entries))
 
     def _end(self, closing: Closing) -> None:
         with self._lock:
@@ -133,6 +136,7 @@ class Writer:
             self._ended = True
         self.log.seal()
         try:
+            self._tally.ended(closing)
             self._on_end(self.log, closing)
         finally:
             self._streams.close(self.log, closing)
@@ -148,7 +152,7 @@ class Writer:
             return self._closing_of_stop(self._runtime.monotonic() - self._stopped_s)
         if isinstance(exc, ParleyError):
             return self._failed(exc)
-        logger.error("stream %s broke", self.log.header.stream_id, exc_info=exc)
+        logger.error("an answer broke", exc_info=exc, extra={"stream_id": self.log.header.stream_id})
         return self._failed(Internal("The server failed while answering; ask again"))
 
     def _closing_of_stop(self, upstream_closed_s: float | None) -> Closing:

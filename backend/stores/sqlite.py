@@ -103,7 +103,8 @@ class SqliteStreams:
         try:
             self._database.write(end_stream(log, closing) if flushed else close_stream(log, closing))
         except Unavailable:
-            logger.error("stream %s could not be closed in the file; trying again", stream_id)
+            extra = {"stream_id": stream_id}
+            logger.error("an answer could not be closed in the file; trying again", extra=extra)
             self._unclosed[stream_id] = (log, closing)
         self._claims.leave(log.header)
         log.close(closing)

@@ -12,6 +12,7 @@ from backend.chat.engine import Engine
 from backend.chat.errors import InvalidRequest
 from backend.chat.events import Batch
 from backend.chat.log import Log, text_of
+from backend.telemetry.meters import Meters
 from backend.transports import web
 from backend.wire import sse
 from backend.wire.body import read_body
@@ -25,7 +26,7 @@ class ChatLimits:
     partial_max_chars: int
 
 
-def blueprint(engine: Engine, limits: ChatLimits) -> Blueprint:
+def blueprint(engine: Engine, limits: ChatLimits, meters: Meters) -> Blueprint:
     door = Blueprint("chat", __name__, url_prefix="/api/chat")
 
     @door.post("/stream")
@@ -57,7 +58,7 @@ def blueprint(engine: Engine, limits: ChatLimits) -> Blueprint:
     def _answer(log: Log, after: int, partial: bool) -> Response:
         count = min(after, log.count)
         offset = log.offset_of(count)
-        batches = web.audible(engine.follow(log, offset))
+        batches = web.audible(engine.follow(log, offset), meters.following("sse"))
         events = _events(log, batches, offset, g.request_id, limits.partial_max_chars if partial else None)
         if after > count:
             events = chain([sse.reset_event(log.header.stream_id, log.text_until(offset), count)], events)

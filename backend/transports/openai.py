@@ -8,9 +8,10 @@ from itertools import chain, islice
 from flask import Blueprint, Response, request
 
 from backend.chat.engine import Engine
-from backend.chat.errors import InvalidRequest, ParleyError
+from backend.chat.errors import InvalidRequest, ParleyError, RateLimited
 from backend.chat.events import Batch, Failed
 from backend.chat.log import Log
+from backend.telemetry.meters import Meters
 from backend.transports import web
 from backend.wire import prompt
 from backend.wire.sse import PING
@@ -19,7 +20,7 @@ FIRST_DELTA_S = 15
 """So many heartbeats of a second the headers wait for the first text."""
 
 
-def blueprint(engine: Engine, max_answer_tokens: int) -> Blueprint:
+def blueprint(engine: Engine, max_answer_tokens: int, meters: Meters) -> Blueprint:
     door = Blueprint("openai", __name__, url_prefix="/v1")
 
     @door.post("/chat/completions")
@@ -31,6 +32,8 @@ def blueprint(engine: Engine, max_answer_tokens: int) -> Blueprint:
                 raise InvalidRequest("This server takes a prompt here, not messages")
             key = request.headers.get("Idempotency-Key")
             log = engine.open(web.caller(), prompt.prompt_request(body, key, max_answer_tokens))
+        except RateLimited:
+            raise  # of one shape in all dialects
         except ParleyError as error:
             return refusal(error)
         return answer(log)
@@ -42,14 +45,17 @@ def blueprint(engine: Engine, max_answer_tokens: int) -> Blueprint:
         if first and isinstance(first.closing, Failed) and not first.entries:
             return refusal(first.closing)
         ahead = [first] if first else []
-        events = _events(web.audible(chain(ahead, batches)))
+        events = _events(web.audible(chain(ahead, batches), meters.following("openai")))
         return web.stream(events if first else chain([PING], events), X_Stream_Id=log.header.stream_id)
 
     return door
 
 
 def refusal(error: ParleyError | Failed) -> Response:
-    extras = error.extras if isinstance(error, ParleyError) else {}
+    extras = {}
+    if isinstance(error, ParleyError):
+        web.noted(error)
+        extras = error.extras
     retry_after = str(extras["retry_after"]) if "retry_after" in extras else None
     return web.stream([prompt.error_event(error)], prompt.error_status(error), Retry_After=retry_after)
 

@@ -1,4 +1,4 @@
-"""The chat page and its files."""
+"""The chat page, the reference, and their files."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ def blueprint(static: Path) -> Blueprint:
     @door.get("/")
     def page() -> Response:
         return file("index.html")
+
+    @door.get("/docs")
+    def docs() -> Response:
+        return file("docs.html")
 
     @door.get("/static/<path:name>")
     def file(name: str) -> Response:

@@ -6,16 +6,27 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from secrets import token_hex
 from typing import Any
 
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from backend.access.gate import Gate, bearer, stranger
 from backend.access.origins import Origins
-from backend.chat.errors import Internal, InvalidRequest, NotFound, ParleyError, UnsupportedMediaType
+from backend.access.rates import Budget
+from backend.chat.errors import (
+    Internal,
+    InvalidRequest,
+    NotFound,
+    ParleyError,
+    RateLimited,
+    UnsupportedMediaType,
+)
 from backend.chat.events import Batch
 from backend.chat.requests import Caller
+from backend.telemetry.meters import Meters
 from backend.wire.errors import chat_error, openai_error
 
 logger = logging.getLogger(__name__)
@@ -24,8 +35,23 @@ EVENT_STREAM = "text/event-stream; charset=utf-8"
 STREAM_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 PING_EVERY = 15
 """Heartbeats, of a second each."""
-PROBES = ("/health", "/ready")
-EXPOSED = "X-Request-Id, X-Session-Id, X-Stream-Id, Retry-After"
+GUARDED = ("/api/", "/v1/")
+"""Where one must say who one is, and may be refused for what one did before."""
+NAMELESS = ("/api/status",)
+"""What anybody may read there, whoever they are."""
+SPENDING = ("chat.ask", "openai.complete")
+"""The endpoints that spend the budget, and tell of it."""
+LONG_WAIT_S = 60
+"""OpenAI's SDKs wait no longer than this by themselves: past it they would only waste their retries."""
+PROBES = ("/health", "/ready", "/metrics")
+"""Asked by machines, all the time, under whatever name or address they know us by."""
+DOORS = {"chat": "sse", "openai": "openai"}
+"""What logs and metrics call the door of a blueprint; `http` is any other."""
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+EXPOSED = (
+    "X-Request-Id, X-Session-Id, X-Stream-Id, Retry-After, "
+    "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
+)
 CORS_HEADERS = {
     "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE",
     "Access-Control-Allow-Headers": (
@@ -38,7 +64,14 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def caller() -> Caller:
-    return Caller(owner="", address=request.remote_addr or "")
+    """Who sent this request. Only for routes that are GUARDED."""
+    found: Caller = g.caller
+    return found
+
+
+def request_id(given: str) -> str:
+    """The client's own, if it is one."""
+    return given if _REQUEST_ID.fullmatch(given) else token_hex(8)
 
 
 def body() -> bytes:
@@ -53,52 +86,58 @@ def body() -> bytes:
 
 def stream(events: Iterable[bytes], status: int = 200, **headers: str | None) -> Response:
     """An event stream; headers that are None are left out."""
-    response = Response(_logged(events), status, STREAM_HEADERS, content_type=EVENT_STREAM)
+    response = Response(_logged(events, g.request_id), status, STREAM_HEADERS, content_type=EVENT_STREAM)
     for name, value in headers.items():
         if value is not None:
             response.headers[name.replace("_", "-")] = value
     return response
 
 
-def _logged(events: Iterable[bytes]) -> Iterator[bytes]:
+def _logged(events: Iterable[bytes], request_id: str) -> Iterator[bytes]:
     """A stream that breaks in our hands just ends, and its reader comes back; but we hear of it."""
     try:
         yield from events
     except Exception:
-        logger.exception("a stream broke while it was sent")
+        logger.exception("a stream broke while it was sent", extra={"request_id": request_id})
 
 
-def audible(batches: Iterable[Batch | None]) -> Iterator[Batch | None]:
+def audible(
+    batches: Iterable[Batch | None], following: AbstractContextManager[object]
+) -> Iterator[Batch | None]:
     """The batches of a followed answer for this request's client, with None where it is time for a ping.
-    Ends early when the client has gone."""
+    Ends early when the client has gone. It is read inside `following`."""
     gone: Callable[[], bool] = request.environ.get("parley.client_gone", lambda: False)
-    return _audible(batches, gone)
+    return _audible(batches, gone, following)
 
 
-def _audible(batches: Iterable[Batch | None], gone: Callable[[], bool]) -> Iterator[Batch | None]:
+def _audible(
+    batches: Iterable[Batch | None], gone: Callable[[], bool], following: AbstractContextManager[object]
+) -> Iterator[Batch | None]:
     silence = 0
-    for batch in batches:
-        silence = 0 if batch else silence + 1
-        if batch is None and gone():
-            return
-        if batch is not None or silence % PING_EVERY == 0:
-            yield batch
+    with following:
+        for batch in batches:
+            silence = 0 if batch else silence + 1
+            if batch is None and gone():
+                return
+            if batch is not None or silence % PING_EVERY == 0:
+                yield batch
 
 
-def install(app: Flask, origins: Origins) -> None:
-    """Have every request checked, every answer marked, and every error rendered."""
+def install(app: Flask, origins: Origins, gate: Gate, budget: Budget | None, meters: Meters) -> None:
+    """Have every request checked and counted, every answer marked, and every error rendered."""
 
     @app.before_request
     def enter() -> Response | None:
         g.started_s = time.monotonic()
-        given = request.headers.get("X-Request-Id", "")
-        g.request_id = given if _REQUEST_ID.fullmatch(given) else token_hex(8)
+        g.request_id = request_id(request.headers.get("X-Request-Id", ""))
         if request.path in PROBES:
             return None
         origin = request.headers.get("Origin")
         origins.admit(request.headers.get("Host", ""), origin)
         if request.method == "OPTIONS" and origin and "Access-Control-Request-Method" in request.headers:
             return Response(status=204, headers=CORS_HEADERS)
+        if request.path.startswith(GUARDED):
+            _pass(gate)
         return None
 
     @app.after_request
@@ -111,9 +150,11 @@ def install(app: Flask, origins: Origins) -> None:
         if origin and origins.is_foreign_allowed(origin):
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Expose-Headers"] = EXPOSED
-        took_ms = (time.monotonic() - g.started_s) * 1000
-        logger.info("%s %s %d %.1f ms %s", request.method, _loggable(request.path), response.status_code,
-                    took_ms, g.request_id)  # fmt: skip
+        if budget and request.endpoint in SPENDING:
+            _tell_budget(response, budget)
+        if 400 <= response.status_code < 500 and g.get("entered"):
+            gate.count_refusal(_address())
+        _tell(response, time.monotonic() - g.started_s, meters)
         return response
 
     @app.errorhandler(ParleyError)
@@ -126,12 +167,32 @@ def install(app: Flask, origins: Origins) -> None:
 
     @app.errorhandler(Exception)
     def broken(error: Exception) -> Response:
-        logger.error("request %s failed", g.request_id, exc_info=error)
+        logger.error("a request failed", exc_info=error, extra={"request_id": g.request_id})
         return render(Internal("The server failed on this request; try again"))
+
+
+def _pass(gate: Gate) -> None:
+    """Raises RateLimited and Unauthorized."""
+    gate.enter(_address())
+    g.entered = True
+    if request.path not in NAMELESS:
+        g.caller = gate.identify(bearer(request.headers.get("Authorization")), _address())
+
+
+def _address() -> str:
+    return request.remote_addr or ""
+
+
+def _tell_budget(response: Response, budget: Budget) -> None:
+    limit, remaining, reset_s = budget.state(g.get("caller") or stranger(_address()))
+    response.headers["X-RateLimit-Limit"] = str(limit)
+    response.headers["X-RateLimit-Remaining"] = str(remaining)
+    response.headers["X-RateLimit-Reset"] = str(reset_s)
 
 
 def render(error: ParleyError) -> Response:
     """A refusal in the dialect of its route."""
+    noted(error)
     fields: dict[str, Any] = chat_error(error, g.request_id)
     if request.path.startswith("/v1/"):
         fields = openai_error(error)
@@ -139,7 +200,16 @@ def render(error: ParleyError) -> Response:
     response.status_code = error.status
     if "retry_after" in error.extras:
         response.headers["Retry-After"] = str(error.extras["retry_after"])
+        if isinstance(error, RateLimited) and error.extras["retry_after"] > LONG_WAIT_S:
+            response.headers["X-Should-Retry"] = "false"
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
     return response
+
+
+def noted(error: ParleyError) -> None:
+    """Have this request count as refused; `render` does it."""
+    g.refusal = error.type
 
 
 def _misdirected(error: HTTPException) -> Response:
@@ -155,5 +225,23 @@ def _misdirected(error: HTTPException) -> Response:
     return response
 
 
-def _loggable(path: str) -> str:
-    return path.encode("unicode_escape").decode("ascii")[:200]
+def _tell(response: Response, took_s: float, meters: Meters) -> None:
+    """Count a request and log it by its route: a path may hold what nobody should read."""
+    method = request.method if request.method in METHODS else "-"
+    route = request.url_rule.rule if request.url_rule else "-"
+    door = DOORS.get(request.blueprint or "", "http")
+    status = response.status_code
+    refusal = g.get("refusal")
+    meters.answered(method, route, status, took_s)
+    if refusal:
+        meters.refused(door, refusal)
+    stream_id = response.headers.get("X-Stream-Id")
+    if stream_id is None and status < 400:
+        stream_id = (request.view_args or {}).get("stream_id")
+    ms = round(took_s * 1000, 1)
+    logger.log(
+        logging.DEBUG if request.path in PROBES and status < 400 else logging.INFO,
+        "%s %s %d %.1f ms", method, route, status, ms,
+        extra={"request_id": g.request_id, "stream_id": stream_id, "door": door, "type": refusal,
+               "method": method, "route": route, "status": status, "ms": ms},
+    )  # fmt: skip

@@ -13,6 +13,9 @@ import orjson
 
 from backend.chat.errors import InvalidJson, InvalidRequest
 
+NO_NUL = r"^[^\x00]*$"
+"""The pattern of any text here."""
+
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -25,18 +28,21 @@ class Body:
 
 
 def read_body(raw: bytes) -> Body:
-    """A JSON object, or InvalidJson saying what is wrong with it.
-
-    Refused besides what is no JSON: anything but UTF-8, a name given twice, NaN and Infinity, numbers
-    past 64 bits or a double, nesting past 254 levels, half a surrogate pair, and NUL.
-    """
+    """A JSON object, or InvalidJson saying what is wrong with it."""
     try:
-        value = json.loads(
-            raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
-        )
-        canonical = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        text = raw.decode()
     except UnicodeDecodeError as exc:
         raise InvalidJson("The body is not UTF-8") from exc
+    return body_of(read_json(text))
+
+
+def read_json(text: str) -> Any:
+    """Any JSON value. Raises InvalidJson for what is none, and for what readers disagree about: a name
+    given twice, NaN and Infinity, numbers past 64 bits or a double, nesting past 254 levels, half a
+    surrogate pair."""
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+        orjson.dumps(value)
     except RecursionError as exc:
         raise InvalidJson("The body is nested too deeply") from exc
     except orjson.JSONEncodeError as exc:
@@ -45,6 +51,12 @@ def read_body(raw: bytes) -> Body:
         ) from exc
     except ValueError as exc:
         raise InvalidJson(f"The body is not valid JSON: {_where(exc)}") from exc
+    return value
+
+
+def body_of(value: Any) -> Body:
+    """A value that `read_json` gave, as a body. Raises InvalidRequest."""
+    canonical = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     if b"\\u0000" in canonical and _NUL.search(canonical):
         raise InvalidRequest("The body holds a NUL character, which no text here may have")
     if not isinstance(value, dict):
@@ -76,3 +88,21 @@ def _where(exc: ValueError) -> str:
     if isinstance(exc, json.JSONDecodeError):
         return f"{exc.msg.removesuffix(' at')} at line {exc.lineno}, column {exc.colno}"
     return str(exc) if "digit" not in str(exc) else "a number is too long"
+
+
+def whole(value: Any) -> Any:
+    """JSON has one kind of number: 1.0 is the whole number 1."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def any_json(itself: dict[str, Any]) -> dict[str, Any]:
+    """Any JSON value that `read_body` reads, as a JSON schema; `itself` refers to it."""
+    return {
+        "anyOf": [
+            {"type": ["null", "boolean"]},
+            {"type": "number", "minimum": -(2**63), "maximum": 2**64 - 1},
+            {"type": "string", "pattern": NO_NUL},
+            {"type": "array", "items": itself},
+            {"type": "object", "propertyNames": {"pattern": NO_NUL}, "additionalProperties": itself},
+        ]
+    }

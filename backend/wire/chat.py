@@ -4,50 +4,63 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from backend.chat.errors import InvalidRequest
 from backend.chat.events import Closing, Failed, Finished
 from backend.chat.log import Log
 from backend.chat.requests import ChatRequest
-from backend.wire.body import Body
+from backend.wire.body import NO_NUL, Body, whole
 
 M = TypeVar("M", bound="Strict")
 
 SESSION_ID = r"^[A-Za-z0-9_-]{1,64}$"
 MAX_KEY_CHARS = 255
 MAX_SYSTEM_CHARS = 32_000
+NOT_BLANK = r"^[^\x00]*[^\s\x00\x1c-\x1f\x85][^\x00]*$"
+"""Names the characters that are blank to some readers of patterns and not to others."""
 
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-SystemPrompt = Annotated[str, Field(max_length=MAX_SYSTEM_CHARS)]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)]
+SystemPrompt = Annotated[str, Field(max_length=MAX_SYSTEM_CHARS, pattern=NO_NUL)]
+Whole = BeforeValidator(whole)
 Temperature = Annotated[float, Field(ge=0, le=2)]
 
 
 class Strict(BaseModel):
     """Unknown fields are refused, and nothing is turned into what it is not."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
 class ChatBody(Strict):
-    """`POST /api/chat/stream`."""
+    """A question."""
 
-    message: str
+    message: str = Field(pattern=NOT_BLANK)
+    """What to ask; not blank."""
     session_id: str | None = Field(default=None, pattern=SESSION_ID)
+    """The conversation it belongs to. A new id begins one; without an id the server makes one."""
     model: Name | None = None
+    """A name from `/api/status`; without it the session's model, else the default."""
     system: SystemPrompt | None = None
+    """For this question only; on a new session it is kept."""
     temperature: Temperature | None = None
-    max_tokens: int | None = Field(default=None, ge=1)
+    """Without it, the upstream's choice."""
+    max_tokens: Annotated[int, Field(ge=1), Whole] | None = None
+    """Without it, the most that is allowed."""
     partial: bool = True
+    """Whether every event repeats the text so far. Traffic then grows with the square of the answer."""
 
 
 class SessionBody(Strict):
-    """`POST /api/chat/sessions` and `PATCH /api/chat/sessions/<session_id>`."""
+    """What can be set of a session; `null` clears."""
 
     title: Name | None = None
+    """Without it, the first question's first line."""
     model: Name | None = None
+    """A name from `/api/status`, for questions that name none."""
     system: SystemPrompt | None = None
+    """The system prompt of questions that bring none."""
 
 
 def parse(model: type[M], body: Body) -> M:
@@ -64,6 +77,8 @@ def _sentence(error: ErrorDetails) -> str:
         return f"Unknown field {place!r}; leave it out"
     if error["type"] == "missing":
         return f"The field {place!r} is required"
+    if (place, error["type"]) == ("message", "string_pattern_mismatch"):
+        return "The field 'message' is blank; write a question"
     if place == "session_id":
         return "The field 'session_id' must be 1 to 64 letters, digits, - and _"
     return f"The field {place!r} is wrong: {error['msg'][:1].lower()}{error['msg'][1:]}"
@@ -74,8 +89,13 @@ def chat_request(
 ) -> tuple[ChatRequest, bool]:
     """The question, and whether each event shall carry the text so far. Raises InvalidRequest."""
     asked = parse(ChatBody, body)
-    if not asked.message.strip():
-        raise InvalidRequest("The field 'message' is blank; write a question")
+    return question(asked, body.fingerprint, key, max_message_chars, max_answer_tokens), asked.partial
+
+
+def question(
+    asked: ChatBody, fingerprint: str, key: str | None, max_message_chars: int, max_answer_tokens: int
+) -> ChatRequest:
+    """What a model cannot check of a question: the limits that are set."""
     if len(asked.message) > max_message_chars:
         raise InvalidRequest(
             f"The field 'message' is over {max_message_chars} characters (MAX_MESSAGE_CHARS); shorten it"
@@ -84,7 +104,7 @@ def chat_request(
         raise InvalidRequest(
             f"The field 'max_tokens' is over {max_answer_tokens} (MAX_ANSWER_TOKENS); ask for fewer"
         )
-    request = ChatRequest(
+    return ChatRequest(
         message=asked.message,
         session_id=asked.session_id,
         model=asked.model,
@@ -92,9 +112,8 @@ def chat_request(
         temperature=asked.temperature,
         max_tokens=asked.max_tokens,
         idempotency_key=idempotency_key(key),
-        fingerprint=body.fingerprint,
+        fingerprint=fingerprint,
     )
-    return request, asked.partial
 
 
 def idempotency_key(key: str | None) -> str | None:

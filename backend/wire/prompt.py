@@ -11,8 +11,8 @@ from backend.chat.errors import InvalidJson, InvalidRequest, ParleyError
 from backend.chat.events import Batch, Failed
 from backend.chat.log import text_of
 from backend.chat.requests import ChatRequest
-from backend.wire.body import Body, read_body
-from backend.wire.chat import idempotency_key
+from backend.wire.body import NO_NUL, Body, read_body, whole
+from backend.wire.chat import NOT_BLANK, idempotency_key
 
 MAX_PROMPT_CHARS = 5000
 DONE = b"data: [DONE]\n\n"
@@ -28,6 +28,38 @@ def read_prompt_body(raw: bytes) -> Body:
         return read_body(raw)
     except (InvalidJson, InvalidRequest) as exc:
         raise nothing from exc
+
+
+def prompt_schema(anything: dict[str, Any]) -> dict[str, Any]:
+    """What `prompt_request` takes, as a JSON schema; `anything` is that of any JSON value we read."""
+    return {
+        "type": "object",
+        "description": "A prompt. Other fields are ignored.",
+        "required": ["prompt", "stream"],
+        "properties": {
+            "prompt": {
+                "type": "string",
+                "description": "What to ask; not blank.",
+                "maxLength": MAX_PROMPT_CHARS,
+                "pattern": NOT_BLANK,
+            },
+            "stream": {"const": True},
+            "model": {
+                "type": ["string", "null"],
+                "description": "A name from `/api/status`.",
+                "pattern": NO_NUL,
+            },
+            "temperature": {"type": ["number", "null"], "minimum": 0, "maximum": 2},
+            "max_tokens": {
+                "type": ["integer", "null"],
+                "description": "What is over the most that is allowed is lowered to it.",
+                "minimum": 1,
+                "maximum": 2**64 - 1,
+            },
+        },
+        "propertyNames": {"pattern": NO_NUL, "not": {"enum": list(FORBIDDEN)}},
+        "additionalProperties": anything,
+    }
 
 
 def prompt_request(body: Body, key: str | None, max_answer_tokens: int) -> ChatRequest:
@@ -57,7 +89,7 @@ def prompt_request(body: Body, key: str | None, max_answer_tokens: int) -> ChatR
 def _field(
     fields: dict[str, Any], name: str, kind: Any, at_least: float = 0, at_most: float | None = None
 ) -> Any:
-    value = fields.get(name)
+    value = fields.get(name) if kind is not int else whole(fields.get(name))
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, kind):

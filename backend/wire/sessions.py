@@ -28,13 +28,17 @@ def summary_fields(session: Session) -> dict[str, Any]:
 
 def session_fields(session: Session, messages: Sequence[Message], live: Log | None) -> dict[str, Any]:
     """The whole session, with the answer it is giving now."""
-    stream = {"stream_id": live.header.stream_id, "count": live.count} if live else None
     return {
         **summary_fields(session),
         "system": session.system,
         "messages": [message_fields(message) for message in messages],
-        "live_stream": stream,
+        "live_stream": live_fields(live),
     }
+
+
+def live_fields(live: Log | None) -> dict[str, Any] | None:
+    """The answer a session is giving now."""
+    return {"stream_id": live.header.stream_id, "count": live.count} if live else None
 
 
 def message_fields(message: Message) -> dict[str, Any]:

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from backend.chat.caps import Caps
-from backend.chat.engine import Engine, Limits
+from backend.chat.engine import Limits
 from backend.chat.errors import (
     IdempotencyMismatch,
     ModelNotFound,
@@ -21,59 +20,11 @@ from backend.chat.errors import (
 )
 from backend.chat.events import Closing, Delta, Failed, Finished, Header, Usage
 from backend.chat.log import Log
-from backend.chat.ports import Admission, Ended
+from backend.chat.ports import Ended
 from backend.chat.requests import Caller, ChatRequest
 from backend.chat.sessions import Message, Session
-from backend.providers.catalog import Catalog
-from backend.stores.memory import MemorySessions, MemoryStreams
+from tests.chat.world import ALICE, BOB, HELLO, ME, World
 from tests.fakes.provider import Scripted, saying, until_stopped
-from tests.fakes.runtime import ThreadRuntime
-
-ME = Caller("", "127.0.0.1")
-ALICE = Caller("alice", "127.0.0.1")
-BOB = Caller("bob", "127.0.0.1")
-HELLO = ChatRequest("hello", session_id="s")
-
-
-class World:
-    """An engine on threads with memory stores and one provider."""
-
-    def __init__(
-        self,
-        provider: Scripted,
-        *admissions: Admission,
-        limits: Limits | None = None,
-        context_tokens: int = 8192,
-    ) -> None:
-        self.runtime = ThreadRuntime()
-        self.sessions = MemorySessions(self.runtime, None, 10**7, 100)
-        self.streams = MemoryStreams(self.runtime, 3600, 10**7)
-        catalog = Catalog([provider.model(context_tokens=context_tokens)])
-        self.engine = Engine(
-            catalog, self.sessions, self.streams, self.runtime, limits or Limits(), admissions
-        )
-
-    def ended(self, log: Log) -> Closing:
-        assert log.wait_closed(10), "the answer did not end"
-        assert log.closing is not None
-        return log.closing
-
-    def answer(self, session_id: str = "s") -> Message:
-        return self.sessions.messages("", session_id)[-1]
-
-
-@pytest.fixture
-def world() -> Iterator[Callable[..., World]]:
-    made: list[World] = []
-
-    def make(provider: Scripted, *admissions: Admission, **options: Any) -> World:
-        made.append(World(provider, *admissions, **options))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.engine.drain(lambda: 0.0)
-        each.runtime.join()
 
 
 def test_an_answer_is_streamed_saved_and_closed(world: Callable[..., World]) -> None:
@@ -208,7 +159,7 @@ def test_an_unknown_model_is_refused_before_the_session_is_claimed(world: Callab
     here = world(saying("yes"))
     with pytest.raises(ModelNotFound):
         here.engine.open(ME, replace(HELLO, model="gone"))
-    assert here.engine.running(ME, "s") is None
+    assert here.streams.running("", "s") is None
 
 
 def test_every_admission_is_settled_once_when_a_later_one_refuses(world: Callable[..., World]) -> None:
@@ -252,7 +203,7 @@ def test_whatever_fails_the_answer_is_closed_and_its_text_kept(
     assert closing.type == type_
     assert "defect" not in closing.error
     assert (here.answer().content, here.answer().status) == (text, "failed")
-    assert here.engine.running(ME, "s") is None
+    assert here.streams.running("", "s") is None
 
 
 def test_a_stop_ends_the_provider_and_keeps_the_partial(world: Callable[..., World]) -> None:
@@ -350,12 +301,13 @@ def test_anothers_stream_is_not_found_by_any_verb(world: Callable[..., World]) -
 def test_deleting_a_session_stops_its_answer_and_forgets_its_streams(world: Callable[..., World]) -> None:
     here = world(Scripted(["a"], until_stopped))
     log = here.engine.open(ME, HELLO)
-    assert here.engine.forget(ME, "s")
+    here.conversations.delete(ME, "s")
     assert log.state == "stopped"
     assert here.sessions.get("", "s") is None
     with pytest.raises(NotFound):
         here.engine.find(ME, log.header.stream_id)
-    assert not here.engine.forget(ME, "s")
+    with pytest.raises(NotFound):
+        here.conversations.delete(ME, "s")
 
 
 def test_deleting_a_session_while_its_question_is_being_saved_stops_that_answer_too(
@@ -375,14 +327,14 @@ def test_deleting_a_session_while_its_question_is_being_saved_stops_that_answer_
     opener = threading.Thread(target=lambda: opened.append(here.engine.open(ME, HELLO)))
     opener.start()
     assert asking.wait(10)
-    deleter = threading.Thread(target=lambda: here.engine.forget(ME, "s"))
+    deleter = threading.Thread(target=lambda: here.conversations.delete(ME, "s"))
     deleter.start()
     deleter.join(0.05)
     let_go.set()
     opener.join(10)
     deleter.join(10)
     assert opened[0].state == "stopped"
-    assert here.engine.running(ME, "s") is None
+    assert here.streams.running("", "s") is None
     assert here.sessions.get("", "s") is None
     assert provider.prompts == [], "the model was not asked"
 

@@ -12,6 +12,7 @@ from backend.chat.engine import Engine, Limits
 from backend.chat.errors import NotFound
 from backend.chat.events import Failed, Finished, Header, Usage
 from backend.chat.requests import Caller, ChatRequest, Idempotency
+from backend.chat.rooms import Rooms
 from backend.chat.sessions import Message, Session
 from backend.providers.catalog import Catalog
 from backend.stores.database import Database
@@ -93,7 +94,8 @@ def live_through(life: Life, steps: Sequence[str]) -> None:
 
 
 def engine_of(life: Life, provider: Scripted) -> Engine:
-    return Engine(Catalog([provider.model()]), life.sessions, life.streams, life.runtime, Limits(), [])
+    catalog = Catalog([provider.model()])
+    return Engine(catalog, life.sessions, life.streams, life.runtime, Rooms(), Limits(), [])
 
 
 @pytest.mark.parametrize("last", STEPS[1:])

@@ -1,31 +1,38 @@
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from backend.chat.conversations import Conversations
 from backend.chat.engine import Engine, Limits
+from backend.chat.errors import NotFound
 from backend.chat.requests import Caller, ChatRequest
+from backend.chat.rooms import Rooms
 from backend.chat.snapshot import Snapshot
 from backend.providers.catalog import Catalog
 from tests.fakes.provider import Scripted, saying, until_stopped
 from tests.fakes.runtime import ThreadRuntime
 from tests.stores.test_contract import KINDS, Stores
 
+Chat = tuple[Engine, Conversations]
 ME = Caller("", "127.0.0.1")
 
 
 @pytest.fixture(params=KINDS)
-def engine_with(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[Scripted], Engine]]:
+def chat_with(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[Scripted], Chat]]:
     opened: list[Stores] = []
 
-    def make(provider: Scripted) -> Engine:
+    def make(provider: Scripted) -> Chat:
         stores = KINDS[request.param](ThreadRuntime(), tmp_path, 3600)
         opened.append(stores)
         catalog = Catalog([provider.model()])
-        return Engine(catalog, stores.sessions, stores.streams, stores.runtime, Limits(), [])
+        sessions, streams, runtime, rooms = stores.sessions, stores.streams, stores.runtime, Rooms()
+        engine = Engine(catalog, sessions, streams, runtime, rooms, Limits(), [])
+        return engine, Conversations(engine, catalog, sessions, streams, rooms, runtime)
 
     yield make
     for stores in opened:
@@ -40,8 +47,8 @@ def assert_one_moment(seen: Snapshot) -> None:
     assert seen.session.message_count == len(roles)
 
 
-def test_whoever_reads_while_others_ask_sees_one_moment(engine_with: Callable[[Scripted], Engine]) -> None:
-    engine = engine_with(saying("a few words"))
+def test_whoever_reads_while_others_ask_sees_one_moment(chat_with: Callable[[Scripted], Chat]) -> None:
+    engine, conversations = chat_with(saying("a few words"))
     over = threading.Event()
 
     def converse() -> None:
@@ -53,22 +60,21 @@ def test_whoever_reads_while_others_ask_sees_one_moment(engine_with: Callable[[S
     asker.start()
     seen = 0
     while not over.is_set():
-        if found := engine.snapshot(ME, "s"):
-            assert_one_moment(found)
+        with contextlib.suppress(NotFound):
+            assert_one_moment(conversations.snapshot(ME, "s"))
             seen += 1
     asker.join(10)
     assert seen > 10
-    assert engine.snapshot(ME, "none") is None
+    with pytest.raises(NotFound):
+        conversations.snapshot(ME, "none")
 
 
-def test_a_running_answer_is_shown_with_its_question(engine_with: Callable[[Scripted], Engine]) -> None:
-    engine = engine_with(Scripted(["half"], until_stopped))
+def test_a_running_answer_is_shown_with_its_question(chat_with: Callable[[Scripted], Chat]) -> None:
+    engine, conversations = chat_with(Scripted(["half"], until_stopped))
     log = engine.open(ME, ChatRequest("hello", session_id="s"))
-    seen = engine.snapshot(ME, "s")
-    assert seen
+    seen = conversations.snapshot(ME, "s")
     assert seen.live is log
     assert_one_moment(seen)
     engine.stop(ME, log.header.stream_id)
-    seen = engine.snapshot(ME, "s")
-    assert seen
+    seen = conversations.snapshot(ME, "s")
     assert_one_moment(seen)

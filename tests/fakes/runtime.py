@@ -42,7 +42,7 @@ class ThreadRuntime:
     """A `Runtime` whose work runs on daemon threads, and whose clock can be put `ahead_s`; `join` waits
     for the threads at a test's end."""
 
-    name = "threads"
+    name = "threading"
 
     def __init__(self) -> None:
         self.ahead_s = 0.0

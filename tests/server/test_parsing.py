@@ -134,7 +134,7 @@ WRONG_FIELDS: list[tuple[str, str, Any]] = [
     *[(CHAT, "model", value) for value in [*wrong("", None), "", "m" * 201]],
     *[(CHAT, "system", value) for value in [*wrong("", None), "s" * 32_001]],
     *[(CHAT, "temperature", value) for value in [*wrong(5, 1.5, None), -0.1, 2.1, -1, 3, 1e308, "0.7"]],
-    *[(CHAT, "max_tokens", value) for value in [*wrong(5, None), 0, -1, 1.0, 4097, 2**63, "5"]],
+    *[(CHAT, "max_tokens", value) for value in [*wrong(5, None), 0, -1, 1.5, 4097, 2**63, "5"]],
     *[(CHAT, "partial", value) for value in [*wrong(True), 0, 1, "true"]],
     *[(door, "title", value) for door in (CREATE, CHANGE) for value in [*wrong("", None), "", "t" * 201]],
     *[(door, "model", value) for door in (CREATE, CHANGE) for value in [*wrong("", None), "", "m" * 201]],
@@ -182,6 +182,14 @@ def test_a_missing_message_is_400_by_name(server: Server) -> None:
 def test_a_prompts_field_of_the_wrong_kind_is_400(server: Server, name: str, value: Any) -> None:
     fields = {"prompt": "Hi", "stream": True, name: value}
     refused_prompt(send(server, PROMPT, json.dumps(fields).encode()), 400)
+
+
+def test_a_whole_number_may_be_written_with_a_point(server: Server) -> None:
+    """JSON has one kind of number, and JSON Schema's integers are the whole ones."""
+    for door, text in ((CHAT, "message"), (PROMPT, "prompt")):
+        raw = b'{"%b": "Hi", "stream": true, "max_tokens": 2.0}' % text.encode()
+        answer = send(server, door, raw.replace(b'"stream": true, ', b"") if door == CHAT else raw)
+        assert answer.status == 200, answer.data
 
 
 def test_the_longest_message_is_taken(server: Server) -> None:

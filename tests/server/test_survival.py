@@ -154,7 +154,12 @@ def test_a_second_server_on_the_same_store_is_refused_with_a_sentence(
         ({"HOST": "0.0.0.0"}, "ALLOW_ANONYMOUS"),
         ({"PORT": "http"}, "PORT must be a whole number"),
         ({"RUNTIME": "asyncio"}, "RUNTIME must be eventlet or gevent, not 'asyncio'"),
-        ({"AUTH": "required"}, "AUTH=required is not there yet"),
+        ({"AUTH": "maybe"}, "AUTH must be one of"),
+        ({"JWT_SECRET": ""}, "JWT_SECRET is empty"),
+        ({"JWT_SECRET": "a" * 31}, "JWT_SECRET has 31 bytes"),
+        ({"JWT_ALGORITHM": "RS256"}, "needs JWT_PUBLIC_KEY or JWKS_URL"),
+        ({"JWKS_URL": "https://id.example.org/keys"}, "set JWT_ALGORITHM"),
+        ({"CORS_ORIGINS": "*"}, "CORS_ORIGINS must be a comma list of origins"),
         ({"STORE_URL": "redis://localhost"}, "STORE_URL must be memory:// or sqlite:///"),
         ({"STORE_URL": "sqlite:////proc/nowhere/chat.db"}, "cannot be used"),
         ({"DEFAULT_MODEL": "gpt-9"}, "DEFAULT_MODEL=gpt-9 is none of the models: demo"),
@@ -192,7 +197,7 @@ def test_a_server_out_of_descriptors_lives_and_serves_again_when_there_are_some(
 def test_the_check_command_asks_every_door(server: Server, tmp_path: Path) -> None:
     checked = run_backend(tmp_path, "check", server.url)
     assert checked.returncode == 0, checked.stdout
-    assert checked.stdout.count("pass") == 2
+    assert checked.stdout.count("pass") == 3
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         failed = run_backend(tmp_path, "check", f"http://127.0.0.1:{unused.getsockname()[1]}")

@@ -155,8 +155,10 @@ def test_a_field_of_the_wrong_kind_is_refused(name: str, value: Any) -> None:
         asked(**{name: value})
 
 
-@pytest.mark.parametrize(("given_tokens", "taken"), [(None, 4096), (1, 1), (4096, 4096), (10**18, 4096)])
-def test_max_tokens_is_bounded_by_the_servers(given_tokens: int | None, taken: int) -> None:
+@pytest.mark.parametrize(
+    ("given_tokens", "taken"), [(None, 4096), (1, 1), (7.0, 7), (4096, 4096), (10**18, 4096)]
+)
+def test_max_tokens_is_bounded_by_the_servers(given_tokens: float | None, taken: int) -> None:
     assert asked(max_tokens=given_tokens).max_tokens == taken
 
 

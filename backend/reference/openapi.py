@@ -1,0 +1,82 @@
+"""The HTTP API as an OpenAPI 3.1 document."""
+
+from __future__ import annotations
+
+from backend.reference import answers, routes
+from backend.reference.operations import Operation, written
+from backend.reference.parameters import HEADERS
+from backend.reference.schemas import PLACE, Bounds, Schema, components
+from backend.wire.body import any_json
+from backend.wire.chat import ChatBody, SessionBody
+
+MODELS = (
+    ChatBody,
+    SessionBody,
+    answers.Error,
+    answers.OpenAIError,
+    answers.Token,
+    answers.Done,
+    answers.Broken,
+    answers.Reset,
+    answers.StreamState,
+    answers.Stopped,
+    answers.Session,
+    answers.SessionList,
+    answers.Deleted,
+    answers.Chunk,
+    answers.PromptError,
+    answers.Health,
+    answers.Ready,
+    answers.Status,
+)
+TAGS = {
+    "chat": "Ask, come back, stop.",
+    "sessions": "Conversations that are kept.",
+    "completions": "For what speaks OpenAI's chat completions.",
+    "running it": "Probes, and this document.",
+}
+ABOUT = """\
+A chat backend for large language models. An answer is kept while it is written: whoever loses the
+line goes on at the next token.
+
+A body is read as JSON whatever its `Content-Type` says. Decide by an error's `type`. Answers may grow fields.
+The events of the Socket.IO door are told in `/asyncapi.json`.
+
+Any address may also refuse with 405 (not with this method), 414 and 431 (too long), or 400 (no proper HTTP).
+"""
+SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    "metrics": {"type": "http", "scheme": "bearer", "description": "The server's `METRICS_TOKEN`."},
+}
+
+
+SECURITY: dict[str, list[Schema]] = {
+    "off": [],
+    "optional": [{}, {"bearer": []}],
+    "required": [{"bearer": []}],
+}
+
+
+def document(version: str, bounds: Bounds, auth: str) -> Schema:
+    """The document, for this server with these settings; `auth` is one of SECURITY."""
+    schemas = components(MODELS)
+    bounds.limit(schemas["ChatBody"])
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Parley", "version": version, "description": ABOUT},
+        "tags": [{"name": name, "description": about} for name, about in TAGS.items()],
+        "security": SECURITY[auth],
+        "paths": _paths(routes.operations()),
+        "components": {
+            "schemas": {**schemas, "Anything": any_json({"$ref": PLACE + "Anything"})},
+            "headers": HEADERS,
+            "securitySchemes": SCHEMES,
+        },
+    }
+
+
+def _paths(rows: tuple[Operation, ...]) -> Schema:
+    paths: Schema = {}
+    for row in rows:
+        paths.setdefault(row.path, {})[row.method] = written(row)
+    return paths

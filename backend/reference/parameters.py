@@ -1,0 +1,84 @@
+"""What a request may say outside its body, and what an answer says in its headers."""
+
+from __future__ import annotations
+
+from backend.reference.schemas import Schema
+from backend.wire.chat import MAX_KEY_CHARS, SESSION_ID
+from backend.wire.sessions import MAX_LIMIT
+
+EVENT_ID = r"^(([A-Za-z0-9_-]{1,64}:)?[0-9]{1,15})?$"
+
+
+def in_path(name: str, about: str, pattern: str) -> Schema:
+    return _parameter("path", name, about, {"type": "string", "pattern": pattern}, required=True)
+
+
+def in_query(name: str, about: str, **schema: object) -> Schema:
+    return _parameter("query", name, about, schema)
+
+
+def in_header(name: str, about: str, **schema: object) -> Schema:
+    return _parameter("header", name, about, {"type": "string", **schema})
+
+
+def _parameter(place: str, name: str, about: str, schema: Schema, required: bool = False) -> Schema:
+    return {"name": name, "in": place, "required": required, "description": about, "schema": schema}
+
+
+STREAM_ID = in_path("stream_id", "From `X-Stream-Id`, or an event's `id`.", r"^[A-Za-z0-9_-]{1,64}$")
+SESSION_ID_IN_PATH = in_path("session_id", "From `X-Session-Id`, or chosen when asking.", SESSION_ID)
+
+IDEMPOTENCY_KEY = in_header(
+    "Idempotency-Key",
+    "The same key with the same body joins the answer that is running or done; another body is 422.",
+    minLength=1,
+    maxLength=MAX_KEY_CHARS,
+)
+LAST_EVENT_ID = in_header(
+    "Last-Event-ID",
+    "The `id` of the last event one has, `<stream_id>:<count>`; wins over `after`. Empty: from the start.",
+    pattern=EVENT_ID,
+)
+AFTER = in_query(
+    "after", "The `count` of the last piece one has. Or nothing.", type="string", pattern=EVENT_ID
+)
+PARTIAL = in_query(
+    "partial",
+    "Whether every event repeats the text so far.",
+    enum=["true", "false", "1", "0"],
+    default="true",
+)
+LIMIT = in_query("limit", "So many at most.", type="integer", minimum=1, maximum=MAX_LIMIT, default=50)
+CURSOR = in_query("cursor", "`next_cursor` of the page before.", type="string")
+FORMAT = in_query("format", "Text to read, or everything.", enum=["markdown", "json"], default="markdown")
+
+
+def _header(about: str, required: bool = True, **schema: object) -> Schema:
+    return {"description": about, "required": required, "schema": schema}
+
+
+HEADERS: dict[str, Schema] = {
+    "X-Request-Id": _header(
+        "Yours, if it has 1 to 64 of `A-Za-z0-9._-`; else one of ours. The server's log has it.",
+        type="string",
+        pattern=r"^[A-Za-z0-9._-]{1,64}$",
+    ),
+    "X-Stream-Id": _header("What to resume and stop by.", type="string"),
+    "X-Session-Id": _header("The session it belongs to.", type="string"),
+    "Content-Disposition": _header("The name of the download.", type="string"),
+    "Retry-After": _header("Whole seconds.", type="integer", minimum=0),
+    "X-Should-Retry": _header(
+        "There when it is too long to wait for: OpenAI's SDKs then do not.", required=False, const="false"
+    ),
+    "WWW-Authenticate": _header("How to sign in.", const="Bearer"),
+    "X-RateLimit-Limit": _header(
+        "So many answers may be begun in a time, if bounded.",
+        required=False,
+        type="integer",
+        minimum=1,
+    ),
+    "X-RateLimit-Remaining": _header("So many of them are left.", required=False, type="integer", minimum=0),
+    "X-RateLimit-Reset": _header(
+        "When there are more, in seconds since the epoch.", required=False, type="integer", minimum=0
+    ),
+}

@@ -1,0 +1,65 @@
+"""Models as JSON schemas that stand side by side in one document and refer to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+
+Schema: TypeAlias = dict[str, Any]
+
+PLACE = "#/components/schemas/"
+
+
+class Shape(BaseModel):
+    """What an answer looks like. Never made: answers are written as plain fields, and may grow."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What the settings say about requests."""
+
+    max_message_chars: int
+    max_answer_tokens: int
+
+    def limit(self, question: Schema) -> None:
+        """Write the limits that `chat_request` holds questions to into the schema of one."""
+        fields = question["properties"]
+        fields["message"]["maxLength"] = self.max_message_chars
+        for kind in fields["max_tokens"]["anyOf"]:
+            if kind["type"] == "integer":
+                kind["maximum"] = self.max_answer_tokens
+
+
+def absent() -> Any:
+    """For a field that need not be there, and is never null because of that."""
+    return Field(default=None, json_schema_extra=_without_default)
+
+
+def _without_default(schema: Schema) -> None:
+    del schema["default"]
+
+
+def ref(model: type[BaseModel]) -> Schema:
+    """A reference to a model's schema, which must be among the document's `components`."""
+    return {"$ref": PLACE + model.__name__}
+
+
+def components(models: Iterable[type[BaseModel]]) -> dict[str, Schema]:
+    """The schemas of models, and of all that they use, by name."""
+    rows: list[tuple[type[BaseModel], Any]] = [(model, "validation") for model in models]
+    _, found = models_json_schema(rows, ref_template=PLACE + "{model}", schema_generator=_Untitled)
+    schemas: dict[str, Schema] = found["$defs"]
+    return schemas
+
+
+class _Untitled(GenerateJsonSchema):
+    """A field's name is title enough."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+        return False

@@ -1,0 +1,210 @@
+"""One socket: who it is, the answers it follows, the sessions it listens to."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Protocol
+
+from backend.chat.conversations import Conversations
+from backend.chat.engine import Engine, new_id
+from backend.chat.errors import InvalidRequest
+from backend.chat.log import BATCH_ENTRIES, Log, text_of
+from backend.chat.ports import Runtime
+from backend.chat.requests import Caller
+from backend.chat.rooms import News
+from backend.telemetry.meters import Meters
+from backend.wire import sockets as wire
+
+logger = logging.getLogger(__name__)
+
+MAX_QUEUED = 1000
+"""Packets that may wait for a client that does not read; answers wait in their logs instead."""
+DRAIN_POLL_S = 0.005
+DRAIN_POLL_MAX_S = 0.1
+
+
+class Line(Protocol):
+    """What a connection is sent over."""
+
+    @property
+    def closed(self) -> bool: ...
+
+    @property
+    def backlog(self) -> int:
+        """How many packets wait to be sent."""
+
+    def send(self, packet: str) -> None:
+        """Queue it. Sending to a closed line changes nothing."""
+
+    def drop(self) -> None:
+        """Close it without waiting."""
+
+
+class Connection:
+    """Follows answers for its client, each once, however often it was asked to.
+
+    An answer is read from its log only when what was sent before has left: a slow client holds one batch,
+    and what it gets next is longer.
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        caller: Caller,
+        token: str | None,
+        engine: Engine,
+        conversations: Conversations,
+        runtime: Runtime,
+        meters: Meters,
+        max_followed: int,
+        partial_max_chars: int,
+    ) -> None:
+        self.line = line
+        self.caller = caller
+        self.token = token
+        self.own_session_id = new_id()
+        self._engine = engine
+        self._conversations = conversations
+        self._runtime = runtime
+        self._meters = meters
+        self._max_followed = max_followed
+        self._partial_max_chars = partial_max_chars
+        self._following: dict[str, Following] = {}
+        self._joined: set[str] = set()
+        self._left = False
+
+    @property
+    def closed(self) -> bool:
+        return self._left or self.line.closed
+
+    @property
+    def idle(self) -> bool:
+        """Whether it follows no answer."""
+        return not self._following
+
+    def emit(self, event: str, fields: dict[str, Any]) -> None:
+        self.send(wire.packet(event, fields))
+
+    def send(self, packet: str) -> None:
+        if self.line.backlog >= MAX_QUEUED:
+            self.line.drop()
+        if not self.closed:
+            self.line.send(packet)
+
+    def follow(self, log: Log, after: int = 0, partial: bool = False) -> None:
+        """Send what comes after piece number `after`, and on to the answer's end. Beginning is left to
+        the next turn, so that an acknowledgement goes first. Raises InvalidRequest."""
+        stream_id = log.header.stream_id
+        known = self._following.get(stream_id)
+        if known is not None:
+            self._runtime.spawn(lambda: known.fill(after))
+            return
+        if len(self._following) >= self._max_followed:
+            raise InvalidRequest(
+                f"This socket follows {self._max_followed} answers (MAX_FOLLOWED_PER_SOCKET); "
+                "wait for one to end"
+            )
+        following = Following(self, log, after, self._partial_max_chars if partial else None)
+        self._following[stream_id] = following
+        self._runtime.spawn(lambda: self._run(following))
+
+    def _run(self, following: Following) -> None:
+        log = following.log
+        try:
+            with self._meters.following("socket"):
+                following.run(self._engine)
+        except Exception:
+            # The client reconnects and resumes.
+            logger.exception("following an answer broke", extra={"stream_id": log.header.stream_id})
+            self.line.drop()
+        finally:
+            del self._following[log.header.stream_id]
+        for news in following.later:
+            self._hear(news)
+
+    def join(self, session_id: str) -> Log | None:
+        """Follow every answer in the session. Raises NotFound and InvalidRequest."""
+        if session_id not in self._joined and len(self._joined) >= self._max_followed:
+            raise InvalidRequest(
+                f"This socket listens to {self._max_followed} sessions (MAX_FOLLOWED_PER_SOCKET); leave one"
+            )
+        live = self._conversations.join(self.caller, session_id, self._hear)
+        self._joined.add(session_id)
+        if live is not None:
+            self.follow(live, live.count)
+        return live
+
+    def leave(self, session_id: str) -> None:
+        self._conversations.leave(self.caller, session_id, self._hear)
+        self._joined.discard(session_id)
+
+    def _hear(self, news: News) -> None:
+        """Pass it on; what came after an answer's end waits until that end has been sent."""
+        for following in self._following.values():
+            header = following.log.header
+            if header.session_id == news.session_id and following.log.closing is not None:
+                following.later.append(news)
+                return
+        self.send(wire.news_packet(news))
+        if news.change == "deleted":
+            self.leave(news.session_id)
+        if news.change == "message" and news.live is not None and len(self._following) < self._max_followed:
+            self.follow(news.live)
+
+    def close(self) -> None:
+        """It has left: stop following and listening."""
+        self._left = True
+        for session_id in list(self._joined):
+            self.leave(session_id)
+
+    def wait_drained(self) -> None:
+        """Until what was sent has left, or the line is closed."""
+        pause_s = DRAIN_POLL_S
+        while self.line.backlog and not self.closed:
+            self._runtime.sleep(pause_s)
+            pause_s = min(pause_s * 2, DRAIN_POLL_MAX_S)
+
+
+class Following:
+    """One connection's way through one answer, from piece number `begun` + 1."""
+
+    def __init__(self, connection: Connection, log: Log, after: int, partial_max_chars: int | None) -> None:
+        self.log = log
+        self.later: list[News] = []
+        self._connection = connection
+        self._after = after
+        self._begun = min(after, log.count)
+        self._partial_max_chars = partial_max_chars
+
+    def run(self, engine: Engine) -> None:
+        log, connection = self.log, self._connection
+        offset = log.offset_of(self._begun)
+        said = "" if self._partial_max_chars is None else log.text_until(offset)
+        if self._after > self._begun:
+            connection.send(wire.reset_packet(log.header, log.text_until(offset), self._begun))
+        for batch in engine.follow(log, offset):
+            if connection.closed:
+                return
+            if batch is None:
+                continue
+            partial = None
+            if self._partial_max_chars is not None:
+                said += "".join(map(text_of, batch.entries))
+                partial = said if len(said) <= self._partial_max_chars else None
+            if packet := wire.token_packet(log.header, batch, partial):
+                connection.send(packet)
+            if batch.closing is not None:
+                connection.send(wire.closing_packet(log))
+            connection.wait_drained()
+
+    def fill(self, after: int) -> None:
+        """Send also the pieces between `after` and where this began."""
+        log, connection = self.log, self._connection
+        until, self._begun = self._begun, min(after, self._begun)
+        offset, end = log.offset_of(self._begun), log.offset_of(until)
+        while offset < end and not connection.closed:
+            batch = log.read(offset, min(BATCH_ENTRIES, end - offset))
+            if packet := wire.token_packet(log.header, batch):
+                connection.send(packet)
+            offset = batch.end
+            connection.wait_drained()

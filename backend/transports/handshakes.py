@@ -1,0 +1,146 @@
+"""The front of the Socket.IO door: who may open a connection, and what may come over it.
+
+Engine.IO's own checks are behind this one: it reads declared lengths before bodies, packets leniently, and
+keeps connections that never say who they are.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qs
+
+from backend.access.gate import Gate
+from backend.access.origins import Origins
+from backend.chat.errors import InvalidRequest, ParleyError, Unavailable
+from backend.transports import web
+from backend.transports.lines import VISIT, WSGI, Lines, StartResponse, Visit
+from backend.wire.errors import chat_error
+
+PATH = "/socket.io/"
+CORS_HEADERS = [
+    ("Access-Control-Allow-Methods", "GET, POST"),
+    ("Access-Control-Allow-Headers", "Authorization, Content-Type"),
+    ("Access-Control-Max-Age", "600"),
+]
+
+
+class Handshakes:
+    """WSGI middleware in front of engine.io; everything else passes through.
+
+    A connection is nameless until its Socket.IO CONNECT was accepted, and after its disconnect: there are
+    at most `max_nameless` of them from one address, and none is kept longer than `nameless_s`.
+    """
+
+    def __init__(
+        self,
+        app: WSGI,
+        lines: Lines,
+        origins: Origins,
+        gate: Gate,
+        monotonic: Callable[[], float],
+        max_nameless: int,
+        nameless_s: float,
+    ) -> None:
+        self._app = app
+        self._lines = lines
+        self._origins = origins
+        self._gate = gate
+        self._monotonic = monotonic
+        self._max_nameless = max_nameless
+        self._nameless_s = nameless_s
+        self._nameless: set[Visit] = set()
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        if not environ.get("PATH_INFO", "").startswith(PATH):
+            return self._app(environ, start_response)
+        request_id = web.request_id(environ.get("HTTP_X_REQUEST_ID", ""))
+        headers = [("X-Request-Id", request_id), ("X-Content-Type-Options", "nosniff"), *self._cors(environ)]
+
+        def start(status: str, given: list[tuple[str, str]], *rest: Any) -> Any:
+            return start_response(status, [*given, *headers], *rest)
+
+        try:
+            self._admit(environ)
+        except ParleyError as error:
+            return refusal(error, request_id, start)
+        return self._app(environ, start)
+
+    def named(self, visit: Visit) -> None:
+        """It has said who it is."""
+        self._nameless.discard(visit)
+
+    def nameless(self, visit: Visit) -> None:
+        """Its Socket.IO connection has ended; the one below may be open still."""
+        visit.nameless_since_s = self._monotonic()
+        self._nameless.add(visit)
+
+    def tend(self) -> None:
+        """Close those that do not say who they are. Call every second or so."""
+        if not self._nameless:
+            return
+        ids = self._lines.ids()
+        too_old_s = self._monotonic() - self._nameless_s
+        for visit in list(self._nameless):
+            if visit not in ids:
+                self._nameless.discard(visit)
+            elif visit.nameless_since_s < too_old_s:
+                self._lines.drop(ids[visit])
+
+    def _admit(self, environ: dict[str, Any]) -> None:
+        """Find or open the request's visit, its body checked. Raises ParleyError."""
+        address = environ.get("REMOTE_ADDR", "")
+        self._gate.enter(address)
+        try:
+            self._origins.admit(environ.get("HTTP_HOST", ""), environ.get("HTTP_ORIGIN"))
+            query = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=20)
+            if "j" in query:
+                raise InvalidRequest("JSONP is not served; use polling with CORS, or websocket")
+            if environ["REQUEST_METHOD"] == "OPTIONS":
+                return
+            line_id = query.get("sid", [None])[0]
+            environ[VISIT] = self._open(address) if line_id is None else self._lines.visit(line_id)
+            if environ["REQUEST_METHOD"] == "POST" and line_id is not None:
+                self._read(environ, line_id)
+        except ValueError as exc:
+            self._gate.count_refusal(address)
+            raise InvalidRequest(f"The request is malformed: {exc}") from exc
+
+    def _open(self, address: str) -> Visit:
+        if sum(visit.address == address for visit in self._nameless) >= self._max_nameless:
+            raise Unavailable(
+                f"{self._max_nameless} connections of this address have not said who they are "
+                "(MAX_HANDSHAKES_PER_ADDRESS); try again in a moment"
+            )
+        visit = Visit(address, self._monotonic())
+        self._nameless.add(visit)
+        return visit
+
+    def _read(self, environ: dict[str, Any], line_id: str) -> None:
+        """Put the packets that are left of the body in its place."""
+        body = environ["wsgi.input"].read()
+        try:
+            packets = environ[VISIT].frames.read_payload(body.decode()).encode()
+        except ValueError:
+            self._lines.drop(line_id)
+            raise
+        environ["wsgi.input"] = io.BytesIO(packets)
+        environ["CONTENT_LENGTH"] = str(len(packets))
+
+    def _cors(self, environ: dict[str, Any]) -> list[tuple[str, str]]:
+        origin = environ.get("HTTP_ORIGIN")
+        if not origin or not self._origins.is_foreign_allowed(origin):
+            return []
+        return [("Access-Control-Allow-Origin", origin), ("Vary", "Origin"), *CORS_HEADERS]
+
+
+def refusal(error: ParleyError, request_id: str, start_response: StartResponse) -> list[bytes]:
+    body = json.dumps(chat_error(error, request_id), ensure_ascii=False).encode()
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    if "retry_after" in error.extras:
+        headers.append(("Retry-After", str(error.extras["retry_after"])))
+    start_response(f"{error.status} {HTTPStatus(error.status).phrase}", headers)
+    return [body]

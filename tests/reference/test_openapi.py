@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from schemathesis.specs.openapi.definitions import OPENAPI_31
+
+from tests.clients import ask, call, events, get
+from tests.reference.documents import Document, app, at, closed, every, served
+from tests.servers import Server
+
+FOR_PEOPLE = {"GET /", "GET /docs", "GET /static/<path:name>"}
+SAID = ("[[demo tokens=3]] Say hello", "[[demo fail=2]] Say hello")
+
+
+@pytest.fixture(scope="module")
+def document() -> Document:
+    return served("openapi", max_message_chars=300, max_answer_tokens=20)
+
+
+def test_it_is_a_document_as_openapi_wants_it(document: Document) -> None:
+    errors = [error.message for error in jsonschema_rs.Draft202012Validator(OPENAPI_31).iter_errors(document)]
+    assert errors == []
+
+
+def test_every_reference_in_it_leads_somewhere(document: Document) -> None:
+    for pointer in every(document, "$ref"):
+        at(document, pointer)
+
+
+def test_every_link_in_it_leads_to_an_operation(document: Document) -> None:
+    names = [operation["operationId"] for item in document["paths"].values() for operation in item.values()]
+    linked = {link["operationId"] for links in every(document, "links") for link in links.values()}
+    assert linked <= set(names)
+    assert len(set(names)) == len(names)
+
+
+def test_it_tells_of_every_route_and_of_no_other(document: Document) -> None:
+    told = {f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item}
+    there = {
+        f"{method} {rule.rule}"
+        for rule in app().url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    assert told == {re.sub(r"<(\w+)>", r"{\1}", route) for route in there - FOR_PEOPLE}
+
+
+def test_every_part_of_a_path_is_a_parameter(document: Document) -> None:
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            told = {row["name"] for row in operation.get("parameters", ()) if row["in"] == "path"}
+            assert told == set(re.findall(r"{(\w+)}", path)), path
+
+
+def test_limits_that_are_settings_are_told_as_they_are_set(document: Document) -> None:
+    fields = document["components"]["schemas"]["ChatBody"]["properties"]
+    assert fields["message"]["maxLength"] == 300
+    assert [kind["maximum"] for kind in fields["max_tokens"]["anyOf"] if kind["type"] == "integer"] == [20]
+
+
+@pytest.mark.parametrize(
+    ("auth", "security"),
+    [("off", []), ("optional", [{}, {"bearer": []}]), ("required", [{"bearer": []}])],
+)
+def test_who_must_sign_in_is_told_as_it_is_set(auth: str, security: list[Any]) -> None:
+    assert served("openapi", auth=auth)["security"] == security
+
+
+def test_every_schema_is_used(document: Document) -> None:
+    used = {pointer.rpartition("/")[2] for pointer in every(document, "$ref")}
+    assert set(document["components"]["schemas"]) - used == set()
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("partial", [True, False])
+def test_real_events_have_the_shapes_and_no_other_field(
+    server: Server, document: Document, partial: bool
+) -> None:
+    shape = jsonschema_rs.Draft202012Validator(closed(document, "Token", "Done", "Broken"))
+    for message in SAID:
+        for event in ask(server, message, partial=partial):
+            shape.validate(event.data)
+
+
+@pytest.mark.server
+def test_real_answers_have_the_shapes_and_no_other_field(server: Server, document: Document) -> None:
+    def check(model: str, answer: Any) -> None:
+        jsonschema_rs.Draft202012Validator(closed(document, model)).validate(answer)
+
+    for message in SAID:
+        following = ask(server, message, session_id="shapes")
+        following.all()
+        path = f"/api/chat/streams/{following.stream_id}"
+        check("StreamState", get(server, path, Accept="application/json"))
+        check("Stopped", call(server, "POST", f"{path}/stop")[1])
+    check("Session", get(server, "/api/chat/sessions/shapes"))
+    check("Session", get(server, "/api/chat/sessions/shapes/export?format=json"))
+    check("Session", call(server, "POST", "/api/chat/sessions", {"title": "Shapes"})[1])
+    check("SessionList", get(server, "/api/chat/sessions"))
+    check("Deleted", call(server, "DELETE", "/api/chat/sessions/shapes")[1])
+    check("Error", call(server, "GET", "/api/chat/sessions/shapes")[1])
+    check("Health", get(server, "/health"))
+    check("Ready", get(server, "/ready"))
+    check("Status", get(server, "/api/status"))
+
+
+@pytest.mark.server
+def test_a_real_reset_has_the_shape_and_no_other_field(server: Server, document: Document) -> None:
+    following = ask(server, SAID[0])
+    following.all()
+    url = f"{server.url}/api/chat/streams/{following.stream_id}?after=1000"
+    first, *_ = events(server.pool.request("GET", url).data)
+    jsonschema_rs.Draft202012Validator(closed(document, "Reset")).validate(json.loads(first["data"]))
