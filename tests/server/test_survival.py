@@ -202,7 +202,7 @@ def test_the_check_command_asks_every_door(server: Server, tmp_path: Path) -> No
         unused.bind(("127.0.0.1", 0))
         failed = run_backend(tmp_path, "check", f"http://127.0.0.1:{unused.getsockname()[1]}")
     assert failed.returncode == 1
-    assert failed.stdout.count("FAIL") == 2
+    assert failed.stdout.count("FAIL") == 3
 
 
 def test_no_key_reaches_the_log_or_a_client(start_server: StartServer) -> None:
