@@ -130,6 +130,9 @@ class Connection:
             )
         live = self._conversations.join(self.caller, session_id, self._hear)
         self._joined.add(session_id)
+        if self._left:  # meanwhile, when the store let others run
+            self.leave(session_id)
+            return live
         if live is not None:
             self.follow(live, live.count)
         return live
@@ -143,6 +146,8 @@ class Connection:
         for following in self._following.values():
             header = following.log.header
             if header.session_id == news.session_id and following.log.closing is not None:
+                if len(following.later) >= MAX_QUEUED:
+                    self.line.drop()
                 following.later.append(news)
                 return
         self.send(wire.news_packet(news))

@@ -26,12 +26,13 @@ from backend.chat.errors import (
 )
 from backend.chat.log import Log
 from backend.chat.ports import Runtime
+from backend.chat.requests import Caller
 from backend.telemetry.logs import hush_sockets
 from backend.telemetry.meters import Meters
 from backend.transports.chat import ChatLimits
 from backend.transports.connection import Connection
 from backend.transports.handshakes import Handshakes
-from backend.transports.lines import VISIT, WSGI, Lines, strict
+from backend.transports.lines import VISIT, WSGI, Lines, Visit, strict
 from backend.wire import sockets as wire
 from backend.wire.body import Body
 from backend.wire.chat import parse, question, stop_fields
@@ -42,8 +43,6 @@ logger = logging.getLogger(__name__)
 
 PING_INTERVAL_S = 25
 PING_TIMEOUT_S = 20
-RECHECK_S = 15.0
-"""How often the token of an open socket is looked at again."""
 LINGER_S = 2.0
 """While draining: how long a socket that follows nothing may stay, to take its answer up again."""
 DRAIN_POLL_S = 0.02
@@ -55,11 +54,13 @@ Handler = Callable[[Connection, Body], dict[str, Any]]
 @dataclass(frozen=True, slots=True)
 class SocketLimits:
     """`max_nameless` connections of one address may be open that have not said who they are, each for
-    `nameless_s`; a socket follows `max_followed` answers, and as many sessions."""
+    `nameless_s`; the token of an open socket is looked at again every `recheck_s`; a socket follows
+    `max_followed` answers, and as many sessions."""
 
     max_message_bytes: int
     max_nameless: int
     nameless_s: float
+    recheck_s: float
     max_followed: int
 
 
@@ -70,7 +71,7 @@ class Seat:
 
     sid: str
     connection: Connection
-    address: str
+    visit: Visit
     recheck_at_s: float
     idle_since_s: float | None = None
 
@@ -114,11 +115,10 @@ class Sockets:
         )
         hush_sockets()
         server = self._socketio.server
-        server.eio._async = {**server.eio._async, "websocket": strict(websocket)}
-        self._lines = Lines(server)
+        server.eio._async = {**server.eio._async, "websocket": strict(websocket, runtime.sleep)}
         self._handshakes = Handshakes(
             app.wsgi_app,
-            self._lines,
+            Lines(server),
             origins,
             gate,
             runtime.monotonic,
@@ -161,14 +161,13 @@ class Sockets:
     def _enter(self, auth: Any = None) -> None:
         visit, sid = request.environ[VISIT], request.sid  # type: ignore[attr-defined]
         try:
-            token = token_of(auth, request.headers.get("Authorization"))
-            caller = self._gate.identify(token, visit.address)
+            token, caller = self._identify(auth, visit)
         except ParleyError as error:
-            self._gate.count_refusal(visit.address)
             raise ConnectionRefusedError(error.message, chat_error(error, None)) from error
-        line_id = self._socketio.server.manager.eio_sid_from_sid(sid, "/")
+        if not visit.open:  # it did not wait to be identified: nobody would see it leave
+            raise ConnectionRefusedError("The connection is closed")
         connection = Connection(
-            self._lines.line(line_id),
+            visit.line,
             caller,
             token,
             self._engine,
@@ -178,10 +177,20 @@ class Sockets:
             self._limits.max_followed,
             self._chat_limits.partial_max_chars,
         )
-        seat = Seat(sid, connection, visit.address, self._runtime.monotonic() + RECHECK_S)
+        seat = Seat(sid, connection, visit, self._runtime.monotonic() + self._limits.recheck_s)
         self._seats[sid] = seat
         visit.frames.refuse = lambda error: self._tell_refusal(seat, error)
         self._handshakes.named(visit)
+
+    def _identify(self, auth: Any, visit: Visit) -> tuple[str | None, Caller]:
+        """The token and whose it is. Raises ParleyError."""
+        self._enter_gate(visit)
+        try:
+            token = token_of(auth, request.headers.get("Authorization"))
+            return token, self._gate.identify(token, visit.address)
+        except ParleyError:
+            self._gate.count_refusal(visit.address)
+            raise
 
     def _leave(self, *_reason: str) -> None:
         seat = self._seats.pop(request.sid, None)  # type: ignore[attr-defined]
@@ -199,7 +208,7 @@ class Sockets:
                 return None
             started_s, request_id = self._runtime.monotonic(), token_hex(8)
             try:
-                self._enter_gate(seat)
+                self._enter_gate(seat.visit)
                 said = {"ok": True, **handle(seat.connection, wire.payload_of(payload))}
             except ParleyError as error:
                 said = self._refuse(seat, error, request_id)
@@ -218,23 +227,28 @@ class Sockets:
         how = {"door": "socket", "route": event, "status": status, "ms": ms}
         logger.info("%s %d %.1f ms", event, status, ms, extra={**what, **how})
 
-    def _enter_gate(self, seat: Seat) -> None:
+    def _enter_gate(self, visit: Visit) -> None:
+        """Raises RateLimited, and closes the line: it was told often enough."""
         try:
-            self._gate.enter(seat.address)
+            self._gate.enter(visit.address)
         except ParleyError:
-            # It was told often enough.
-            self._runtime.spawn(seat.connection.line.drop)
+            if visit.line is not None:
+                self._runtime.spawn(visit.line.drop)
             raise
 
     def _refuse(self, seat: Seat, error: ParleyError, request_id: str) -> dict[str, Any]:
         if error.status < 500:
-            self._gate.count_refusal(seat.address)
+            self._gate.count_refusal(seat.visit.address)
         self._meters.refused("socket", error.type)
         fields = chat_error(error, request_id)
         seat.connection.emit("chat_stream_error", fields)
         return {"ok": False, **fields}
 
     def _tell_refusal(self, seat: Seat, error: ParleyError) -> None:
+        try:
+            self._enter_gate(seat.visit)
+        except ParleyError as refused:
+            error = refused
         self._refuse(seat, error, token_hex(8))
 
     def _ask(self, connection: Connection, payload: Body) -> dict[str, Any]:
@@ -277,9 +291,9 @@ class Sockets:
         now_s = self._runtime.monotonic()
         if now_s < seat.recheck_at_s or seat.connection.token is None:
             return
-        seat.recheck_at_s = now_s + RECHECK_S
+        seat.recheck_at_s = now_s + self._limits.recheck_s
         try:
-            self._gate.identify(seat.connection.token, seat.address)
+            self._gate.identify(seat.connection.token, seat.visit.address)
         except Unauthorized as error:
             seat.connection.emit("auth_expired", chat_error(error, None))
             self._disconnect(seat)
