@@ -170,6 +170,7 @@ class Config:
     body_timeout_s: float = variable("BODY_TIMEOUT", some_seconds, 10.0)
     max_handshakes_per_address: int = variable("MAX_HANDSHAKES_PER_ADDRESS", positive, 256)
     handshake_s: float = variable("HANDSHAKE_TIMEOUT", some_seconds, 15.0)
+    recheck_s: float = variable("RECHECK_S", some_seconds, 15.0)
     max_followed_per_socket: int = variable("MAX_FOLLOWED_PER_SOCKET", positive, 100)
     partial_max_chars: int = variable("PARTIAL_MAX_CHARS", whole, 16_384)
     memory_max_bytes: int = variable("MEMORY_MAX_BYTES", positive, 268_435_456)

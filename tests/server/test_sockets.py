@@ -165,6 +165,7 @@ def test_a_busy_session_is_refused_with_its_stream(start_server: StartServer) ->
         server = with_upstream(start_server, upstream)
         socket = Socket(server)
         running = socket.call("chat_stream", {"message": "go", "session_id": "s"})
+        socket.until("chat_token")
         refused = socket.call("chat_stream", {"message": "go", "session_id": "s"})
         assert (refused["type"], refused["stream_id"]) == ("session_busy", running["stream_id"])
         upstream.asked()
