@@ -78,12 +78,12 @@ def refusal_of(server: Server, token: object) -> dict[str, Any]:
         Socket(server, token)
     answer = Polling(server).connect(token)
     assert answer.startswith("44{")
-    fields, over_polling = told(found.value.args[0]), told(json.loads(answer[2:]))
+    fields, over_polling = refused_with(found.value.args[0]), refused_with(json.loads(answer[2:]))
     assert fields == over_polling
     return fields
 
 
-def told(error: dict[str, Any]) -> dict[str, Any]:
+def refused_with(error: dict[str, Any]) -> dict[str, Any]:
     """A CONNECT_ERROR's error, without the id that the log has it under."""
     fields: dict[str, Any] = error["data"]
     assert error["message"] == fields["error"]
@@ -141,7 +141,7 @@ def test_pythons_client_sees_why_it_may_not_connect(strict: Server) -> None:
         with pytest.raises(socketio.exceptions.ConnectionError):
             client.connect(strict.url, auth={"token": "x"}, transports=transports)
         (error,) = errors
-        assert told(error) == {"error": error["message"], "code": 401, "type": "unauthorized"}
+        assert refused_with(error) == {"error": error["message"], "code": 401, "type": "unauthorized"}
 
 
 def test_javascripts_client_sees_why_it_may_not_connect_and_can_try_again(strict: Server) -> None:
@@ -154,7 +154,7 @@ def test_javascripts_client_sees_why_it_may_not_connect_and_can_try_again(strict
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     saw = json.loads(run.stdout)
-    assert told(saw) == {"error": saw["message"], "code": 401, "type": "unauthorized"}
+    assert refused_with(saw) == {"error": saw["message"], "code": 401, "type": "unauthorized"}
     assert saw["active"] is False
 
 
