@@ -21,6 +21,7 @@ import time
 from backend import app, check, config, serving
 from backend.access.keys import shared_secret
 from backend.access.tokens import mint
+from backend.values import positive
 
 
 def main() -> int:
@@ -32,7 +33,7 @@ def main() -> int:
     asked.add_argument("--token", help="to ask with, where AUTH=required")
     made = commands.add_parser("token", help="make a token, and print it")
     made.add_argument("--sub", required=True, help="whom it names")
-    made.add_argument("--ttl", type=config.positive, default=3600, help="seconds it holds; default: 3600")
+    made.add_argument("--ttl", type=positive, default=3600, help="seconds it holds; default: 3600")
     made.add_argument("--scope", help="what it may besides, such as admin")
     arguments = parser.parse_args()
     try:
