@@ -141,6 +141,7 @@ class Polling:
         self._path = f"{HANDSHAKE}polling"
         self.open_packet = json.loads(self._request("GET").data[1:])
         self._path += f"&sid={self.open_packet['sid']}"
+        server.opened.append(self.leave)
 
     def connect(self, token: object = None) -> str:
         """The answer to a CONNECT."""
@@ -170,6 +171,9 @@ class Polling:
                 if packet.startswith("42"):
                     found.append(tuple(json.loads(packet[2:])))
         return found
+
+    def leave(self) -> None:
+        self.post("1")
 
     def _request(self, method: str, body: bytes | None = None) -> urllib3.BaseHTTPResponse:
         url = self._server.url + self._path

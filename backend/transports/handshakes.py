@@ -18,7 +18,7 @@ from backend.access.origins import Origins
 from backend.chat.errors import InvalidRequest, ParleyError, Unavailable
 from backend.transports import web
 from backend.transports.connection import MAX_QUEUED
-from backend.transports.lines import VISIT, WSGI, Lines, StartResponse, Visit
+from backend.transports.lines import VISIT, WSGI, Lines, StartResponse, Visit, unknown
 from backend.wire.errors import chat_error
 from backend.wire.framing import lists
 
@@ -128,6 +128,8 @@ class Handshakes:
     def _read(self, environ: dict[str, Any]) -> None:
         """Put the packets that are left of the body in its place."""
         body, visit = environ["wsgi.input"].read(), environ[VISIT]
+        if not visit.open:  # meanwhile
+            raise unknown()
         try:
             if visit.line.backlog >= MAX_QUEUED:
                 raise ValueError("its connection does not poll for what it is sent")

@@ -65,9 +65,14 @@ class StrictWebSocket:
         self._websocket = websocket
         self._visit = visit
         self._sleep = sleep
+        self._closed = False
         self.socket = getattr(websocket, "socket", None)
         self.send = websocket.send
-        self.close = websocket.close
+
+    def close(self) -> None:
+        """Whoever sends does this, too, when it breaks."""
+        self._closed = True
+        self._websocket.close()
 
     def wait(self) -> str | None:
         while (frame := self._websocket.wait()) is not None:
@@ -84,7 +89,7 @@ class StrictWebSocket:
     def _rest(self) -> None:
         line = self._visit.line
         self._sleep(0)
-        while line is not None and line.unread:
+        while line is not None and line.unread and not self._closed:
             self._sleep(UNREAD_POLL_S)
 
 
@@ -144,10 +149,14 @@ class Lines:
         """Raises InvalidRequest for an id that is not, or no longer, known."""
         environ = self._server.environ.get(line_id)
         if environ is None:
-            raise InvalidRequest("This connection is not known here; open a new one")
+            raise unknown()
         visit: Visit = environ[VISIT]
         return visit
 
     def _entered(self, line_id: str, environ: dict[str, Any]) -> None:
         environ[VISIT].line = EngineLine(self._server.eio.sockets[line_id])
         self._enter(line_id, environ)
+
+
+def unknown() -> InvalidRequest:
+    return InvalidRequest("This connection is not known here; open a new one")
