@@ -31,9 +31,9 @@ export class Others {
   #hear({ change, live_stream: live }) {
     if (change === "deleted") this.onDeleted();
     if (change === "title") this.onTitle();
-    if (change === "rejoined") this.#miss(true);
+    if (change === "joined") this.#miss(live?.stream_id ?? true);
     // An answer's end needs no look: whoever saw it begin has it.
-    if ((change === "message" || change === "joined") && live) this.#miss(live.stream_id);
+    if (change === "message" && live) this.#miss(live.stream_id);
   }
 
   #miss(what) {

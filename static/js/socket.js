@@ -81,7 +81,7 @@ async function* untilEnded(streamId, after, begun, signal) {
 export const stop = (streamId) => connection.request("chat_stop", { stream_id: streamId });
 
 /** Until `signal` says so, `onNews` gets every `session_updated` of the session, and one whose `change` is
-    "joined" or "rejoined" when it is heard from now on. */
+    "joined" each time that there are such from now on, but there may have been others before. */
 export async function listen(session, onNews, signal) {
   const listener = (news) => { if (news.session_id === session) onNews(news); };
   const leave = () => {
@@ -90,14 +90,12 @@ export async function listen(session, onNews, signal) {
   };
   signal.addEventListener("abort", leave);
   listeners.add(listener);
-  let change = "joined";
   for (let tries = 0; !signal.aborted; tries++) {
     try {
       const said = await connection.request("session_join", { session_id: session }, signal, (joined) => {
         expect(joined.live_stream, joined.live_stream?.count);
       });
-      onNews({ ...said, session_id: session, change });
-      change = "rejoined";
+      onNews({ ...said, session_id: session, change: "joined" });
       tries = 0;
       await connection.lost(signal);
       await pause(tries, signal);
