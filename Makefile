@@ -13,7 +13,7 @@ run: $(VENV)/.run $(if $(filter gevent,$(RUNTIME)),$(VENV)/.gevent)
 test: $(VENV)/.dev tests/node/node_modules/.done chromium
 	$(BIN)/python -m pytest
 
-check: $(VENV)/.dev
+check: $(VENV)/.dev tests/node/node_modules/.done
 	$(BIN)/python -m pytest $(QUICK)
 
 lint: $(VENV)/.dev

@@ -21,6 +21,7 @@ import time
 from backend import app, check, config, serving
 from backend.access.keys import shared_secret
 from backend.access.tokens import mint
+from backend.values import positive
 
 
 def main() -> int:
@@ -29,15 +30,16 @@ def main() -> int:
     commands.add_parser("serve", help="serve (the default)")
     asked = commands.add_parser("check", help="ask a running server one question over each door")
     asked.add_argument("url", nargs="?", help="where it runs; default: this machine's HOST and PORT")
+    asked.add_argument("--token", help="to ask with, where AUTH=required")
     made = commands.add_parser("token", help="make a token, and print it")
     made.add_argument("--sub", required=True, help="whom it names")
-    made.add_argument("--ttl", type=config.positive, default=3600, help="seconds it holds; default: 3600")
+    made.add_argument("--ttl", type=positive, default=3600, help="seconds it holds; default: 3600")
     made.add_argument("--scope", help="what it may besides, such as admin")
     arguments = parser.parse_args()
     try:
         settings = config.load(os.environ, Path.cwd())
         if arguments.command == "check":
-            return check.run(arguments.url or settings.url())
+            return check.run(arguments.url or settings.url(), arguments.token)
         if arguments.command == "token":
             print(token(settings, arguments.sub, arguments.ttl, arguments.scope))
             return 0

@@ -105,6 +105,7 @@ def build(config: Config, runtime: Runtime, websocket: Callable[..., WSGI]) -> P
         config.max_body_bytes,
         config.max_handshakes_per_address,
         config.handshake_s,
+        config.recheck_s,
         config.max_followed_per_socket,
     )
     door = Sockets(

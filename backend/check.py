@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import urllib3
@@ -27,16 +28,23 @@ class Finding:
     problem: str = ""
 
 
-def run(url: str) -> int:
-    """Ask, print a table, and give the exit code: 0 when every door passed."""
+def run(url: str, token: str | None = None) -> int:
+    """Ask, with this token if there is one, print a table, and give the exit code: 0 when every door
+    passed."""
     url = url.rstrip("/")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     if not url.startswith(("http://", "https://")):
         print(f"{url!r} is no address; give one such as http://127.0.0.1:5000")
         return 2
     findings = [
-        _ask("sse", f"{url}/api/chat/stream", {"message": QUESTION, "partial": False}, _chat_text),
+        _ask("sse", f"{url}/api/chat/stream", headers, {"message": QUESTION, "partial": False}, _chat_text),
+        _asked("socket.io", url, partial(_converse, Line(url, headers))),
         _ask(
-            "openai prompt", f"{url}/v1/chat/completions", {"prompt": QUESTION, "stream": True}, _prompt_text
+            "openai prompt",
+            f"{url}/v1/chat/completions",
+            headers,
+            {"prompt": QUESTION, "stream": True},
+            _prompt_text,
         ),
     ]
     print(f"{'door':<14} {'status':>6} {'chunks':>7} {'chars':>7} {'first ms':>9} {'tokens/s':>9}  result")
@@ -49,20 +57,30 @@ def run(url: str) -> int:
     return 1 if any(found.problem for found in findings) else 0
 
 
-def _ask(door: str, url: str, body: dict[str, Any], text_of: Callable[[str], str | None]) -> Finding:
+def _ask(
+    door: str, url: str, headers: dict[str, str], body: dict[str, Any], text_of: Callable[[str], str | None]
+) -> Finding:
     """`text_of` gives an event's text, None for the end, and raises ValueError for an error event."""
+
+    def stream(found: Finding) -> Iterator[str | None]:
+        response = urllib3.request(
+            "POST", url, json=body, headers=headers, timeout=TIMEOUT, retries=False, preload_content=False,
+            redirect=False,
+        )  # fmt: skip
+        found.status = str(response.status)
+        if response.status != 200:
+            raise ValueError(response.read(500).decode("utf-8", "replace"))
+        yield from map(text_of, _events(response.stream(65536)))
+
+    return _asked(door, url, stream)
+
+
+def _asked(door: str, url: str, stream: Callable[[Finding], Iterator[str | None]]) -> Finding:
+    """`stream` gives the answer's texts and then None."""
     found = Finding(door)
     started_s = time.monotonic()
     try:
-        response = urllib3.request(
-            "POST", url, json=body, timeout=TIMEOUT, retries=False, preload_content=False, redirect=False
-        )
-        found.status = str(response.status)
-        if response.status != 200:
-            found.problem = response.read(500).decode("utf-8", "replace")
-            return found
-        for data in _events(response.stream(65536)):
-            text = text_of(data)
+        for text in stream(found):
             if text is None:
                 return _judged(found, time.monotonic() - started_s)
             found.ttft_ms = found.ttft_ms or (time.monotonic() - started_s) * 1000
@@ -74,6 +92,56 @@ def _ask(door: str, url: str, body: dict[str, Any], text_of: Callable[[str], str
     except ValueError as exc:
         found.problem = str(exc)
     return found
+
+
+class Line:
+    """A Socket.IO client that polls: packets out by POST, packets in by GET."""
+
+    def __init__(self, url: str, headers: dict[str, str]) -> None:
+        self._url = f"{url}/socket.io/?EIO=4&transport=polling"
+        self._headers = headers
+        self._pool = urllib3.PoolManager(timeout=TIMEOUT, retries=False)
+
+    def open(self) -> None:
+        """Raises ValueError when the server refuses."""
+        (opened,) = self.receive()
+        self._url += f"&sid={json.loads(opened[1:])['sid']}"
+        self.send("40")
+        if not (answers := self.receive())[0].startswith("40"):
+            raise ValueError(answers[0][2:])
+
+    def send(self, packet: str) -> None:
+        self._exchange("POST", packet)
+
+    def receive(self) -> list[str]:
+        """What has come, waited for if nothing has."""
+        return self._exchange("GET", None).split("\x1e")
+
+    def close(self) -> None:
+        self.send("1")
+
+    def _exchange(self, method: str, body: str | None) -> str:
+        response = self._pool.request(method, self._url, body=body, headers=self._headers, redirect=False)
+        if response.status != 200:
+            raise ValueError(response.data[:500].decode("utf-8", "replace"))
+        return response.data.decode()
+
+
+def _converse(line: Line, found: Finding) -> Iterator[str | None]:
+    line.open()
+    found.status = "200"
+    line.send("42" + json.dumps(["chat_stream", {"message": QUESTION}]))
+    while True:
+        for packet in line.receive():
+            if packet == "2":
+                line.send("3")
+            elif packet.startswith("42"):
+                event, data = json.loads(packet[2:])
+                if event == "chat_stream_error":
+                    raise ValueError(data["error"])
+                if event == "chat_complete":
+                    line.close()
+                yield None if event == "chat_complete" else data["token"]
 
 
 def _reason(exc: urllib3.exceptions.HTTPError) -> str:

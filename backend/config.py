@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from io import StringIO
@@ -16,117 +14,26 @@ from dotenv.parser import parse_stream
 
 from backend.chat.errors import Misconfigured
 from backend.models_file import ModelRow, ModelsFile, UpstreamRow, read_models_file
+from backend.values import (
+    hosts,
+    one_of,
+    origins,
+    port,
+    positive,
+    rate,
+    seconds,
+    some_seconds,
+    store,
+    whole,
+)
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-LOG_LEVELS = ("debug", "info", "warning", "error")
-AUTHS = ("optional", "required", "off")
-ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
-LOG_FORMATS = ("text", "json")
-
-RUNTIMES = ("eventlet", "gevent")
 
 NOT_YET = {"WORKERS": ("1",)}
 """Variables with values that are planned but not there: better refused than silently ignored."""
 
 UNHEARD = ("DATABASE_URL", "LEASE_S")
 """Variables that are planned as well, and change nothing yet: whoever sets one is told so."""
-
-
-def whole(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 15:
-        raise ValueError("a whole number, 0 or more")
-    return int(text)
-
-
-def port(text: str) -> int:
-    number = whole(text)
-    if number > 65535:
-        raise ValueError("a number from 0 to 65535")
-    return number
-
-
-def positive(text: str) -> int:
-    if not (number := whole(text)):
-        raise ValueError("a whole number above 0")
-    return number
-
-
-def seconds(text: str) -> float:
-    number = float(text) if text.replace(".", "", 1).isdigit() else math.nan
-    if not math.isfinite(number):
-        raise ValueError("a number, 0 or more")
-    return number
-
-
-def some_seconds(text: str) -> float:
-    if not (number := seconds(text)):
-        raise ValueError("a number above 0")
-    return number
-
-
-def level(text: str) -> str:
-    if text.lower() not in LOG_LEVELS:
-        raise ValueError(f"one of {', '.join(LOG_LEVELS)}")
-    return text.lower()
-
-
-def auth(text: str) -> str:
-    if text not in AUTHS:
-        raise ValueError(f"one of {', '.join(AUTHS)}")
-    return text
-
-
-def algorithm(text: str) -> str:
-    if text not in ALGORITHMS:
-        raise ValueError(f"one of {', '.join(ALGORITHMS)}")
-    return text
-
-
-def rate(text: str) -> str | None:
-    """So many in a moving window of one second, minute, hour or day; None: no limit."""
-    if text == "off":
-        return None
-    if not re.fullmatch(r"[1-9][0-9]{0,5}/(second|minute|hour|day)", text):
-        raise ValueError("such as 30/minute (a second, an hour and a day do as well), or off")
-    return text
-
-
-def runtime(text: str) -> str:
-    if text not in RUNTIMES:
-        raise ValueError(" or ".join(RUNTIMES))
-    return text
-
-
-def log_format(text: str) -> str:
-    if text.lower() not in LOG_FORMATS:
-        raise ValueError(f"one of {', '.join(LOG_FORMATS)}")
-    return text.lower()
-
-
-def store(text: str) -> str:
-    if text != "memory://" and not (text.startswith("sqlite:///") and len(text) > len("sqlite:///")):
-        raise ValueError("memory:// or sqlite:///<file>")
-    return text
-
-
-def names(text: str) -> frozenset[str]:
-    return frozenset(name.strip().lower() for name in text.split(",") if name.strip())
-
-
-def hosts(text: str) -> frozenset[str]:
-    found = names(text)
-    if any("/" in name or (":" in name and name.count(":") < 2) for name in found):
-        raise ValueError("a comma list of host names without scheme or port, or *")
-    return found
-
-
-def origins(text: str) -> frozenset[str]:
-    found = names(text)
-    for origin in found:
-        parts = urlsplit(origin)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query:
-            raise ValueError("a comma list of origins such as https://chat.example.org")
-    return found
 
 
 def variable(name: str, read: Callable[[str], Any], default: Any, *, secret: bool = False) -> Any:
@@ -140,12 +47,12 @@ class Config:
 
     host: str = variable("HOST", str, "127.0.0.1")
     port: int = variable("PORT", port, 5000)
-    runtime: str = variable("RUNTIME", runtime, "eventlet")
+    runtime: str = variable("RUNTIME", one_of("eventlet", "gevent"), "eventlet")
     store_url: str = variable("STORE_URL", store, "sqlite:///var/chat.db")
     allowed_hosts: frozenset[str] = variable("ALLOWED_HOSTS", hosts, frozenset())
     cors_origins: frozenset[str] = variable("CORS_ORIGINS", origins, frozenset())
-    auth: str = variable("AUTH", auth, "optional")
-    jwt_algorithm: str = variable("JWT_ALGORITHM", algorithm, "HS256")
+    auth: str = variable("AUTH", one_of("optional", "required", "off"), "optional")
+    jwt_algorithm: str = variable("JWT_ALGORITHM", one_of("HS256", "RS256", "ES256", "EdDSA"), "HS256")
     jwt_secret: str | None = variable("JWT_SECRET", str, None, secret=True)
     jwt_public_key: str | None = variable("JWT_PUBLIC_KEY", str, None, secret=True)
     jwks_url: str | None = variable("JWKS_URL", str, None)
@@ -170,6 +77,7 @@ class Config:
     body_timeout_s: float = variable("BODY_TIMEOUT", some_seconds, 10.0)
     max_handshakes_per_address: int = variable("MAX_HANDSHAKES_PER_ADDRESS", positive, 256)
     handshake_s: float = variable("HANDSHAKE_TIMEOUT", some_seconds, 15.0)
+    recheck_s: float = variable("RECHECK_S", some_seconds, 15.0)
     max_followed_per_socket: int = variable("MAX_FOLLOWED_PER_SOCKET", positive, 100)
     partial_max_chars: int = variable("PARTIAL_MAX_CHARS", whole, 16_384)
     memory_max_bytes: int = variable("MEMORY_MAX_BYTES", positive, 268_435_456)
@@ -178,8 +86,8 @@ class Config:
     stream_ttl_s: float = variable("STREAM_TTL", some_seconds, 3600.0)
     session_ttl_s: float | None = variable("SESSION_TTL", some_seconds, None)
     drain_s: float = variable("DRAIN_S", seconds, 30.0)
-    log_level: str = variable("LOG_LEVEL", level, "info")
-    log_format: str = variable("LOG_FORMAT", log_format, "text")
+    log_level: str = variable("LOG_LEVEL", one_of("debug", "info", "warning", "error", any_case=True), "info")
+    log_format: str = variable("LOG_FORMAT", one_of("text", "json", any_case=True), "text")
     metrics_token: str | None = variable("METRICS_TOKEN", str, None, secret=True)
     upstreams: tuple[UpstreamRow, ...] = ()
     context_tokens: Mapping[str, int] = field(default_factory=dict)

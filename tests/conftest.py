@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
-from backend.config import RUNTIMES
+from backend.runtime import LIBRARIES
 from tests.servers import Server, Service, servers
 
 settings.register_profile("unhurried", deadline=None)
@@ -29,14 +29,14 @@ ARGS = [
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--runtime", choices=RUNTIMES, help="try the server on this runtime only")
+    parser.addoption("--runtime", choices=LIBRARIES, help="try the server on this runtime only")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Whatever meets a running server meets one on each runtime."""
     if "runtime_name" in metafunc.fixturenames:
         only = metafunc.config.getoption("runtime")
-        metafunc.parametrize("runtime_name", [only] if only else RUNTIMES, indirect=True, scope="module")
+        metafunc.parametrize("runtime_name", [only] if only else LIBRARIES, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")

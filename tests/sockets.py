@@ -1,4 +1,5 @@
-"""A plain client of the Socket.IO door: Engine.IO and Socket.IO packets by hand, over a WebSocket."""
+"""Plain clients of the Socket.IO door: Engine.IO and Socket.IO packets by hand, over a WebSocket and over
+polling."""
 
 from __future__ import annotations
 
@@ -10,11 +11,14 @@ import time
 from collections import deque
 from typing import Any
 
+import urllib3
 import websocket
 
 from tests.servers import PATIENCE_S, Server
 
 Event = tuple[str, dict[str, Any]]
+
+HANDSHAKE = "/socket.io/?EIO=4&transport="
 
 _PACKET = re.compile(r"4([0-6])(\d*)(.*)", re.DOTALL)
 
@@ -31,7 +35,7 @@ class Socket:
     """One connection. `heard` are the events that came while something else was waited for."""
 
     def __init__(self, server: Server, token: object = None, **options: Any) -> None:
-        url = f"ws://127.0.0.1:{server.port}/socket.io/?EIO=4&transport=websocket"
+        url = f"ws://127.0.0.1:{server.port}{HANDSHAKE}websocket"
         self.line = websocket.create_connection(url, timeout=PATIENCE_S, **options)
         self.heard: deque[Event] = deque()
         self._acks: dict[int, Any] = {}
@@ -126,6 +130,50 @@ class Socket:
                 self.line.send("3")
             elif frame != "6":
                 return frame
+
+
+class Polling:
+    """An Engine.IO connection over HTTP. It connects to the namespace only when told to."""
+
+    def __init__(self, server: Server, **headers: str) -> None:
+        self._server = server
+        self._headers = headers
+        self._path = f"{HANDSHAKE}polling"
+        self.open_packet = json.loads(self._request("GET").data[1:])
+        self._path += f"&sid={self.open_packet['sid']}"
+
+    def connect(self, token: object = None) -> str:
+        """The answer to a CONNECT."""
+        assert self.post("40" if token is None else "40" + json.dumps({"token": token})).status == 200
+        return self.poll()[0]
+
+    def post(self, *packets: str) -> urllib3.BaseHTTPResponse:
+        return self.post_raw("\x1e".join(packets).encode())
+
+    def post_raw(self, body: bytes) -> urllib3.BaseHTTPResponse:
+        return self._request("POST", body)
+
+    def get(self) -> urllib3.BaseHTTPResponse:
+        return self._request("GET")
+
+    def poll(self) -> list[str]:
+        """The packets that are there, once there are some."""
+        response = self.get()
+        assert response.status == 200, response.data
+        return response.data.decode().split("\x1e")
+
+    def events(self, until: str) -> list[Event]:
+        """The events up to the first of that name."""
+        found: list[Event] = []
+        while not found or found[-1][0] != until:
+            for packet in self.poll():
+                if packet.startswith("42"):
+                    found.append(tuple(json.loads(packet[2:])))
+        return found
+
+    def _request(self, method: str, body: bytes | None = None) -> urllib3.BaseHTTPResponse:
+        url = self._server.url + self._path
+        return self._server.pool.request(method, url, body=body, headers=self._headers)
 
 
 def text_of(events: list[Event]) -> str:

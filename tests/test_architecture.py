@@ -30,7 +30,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
 FILES: dict[str, tuple[set[str], set[str]]] = {
     # The files outside rooms; `*` stands for every room.
     "__init__": (set(), set()),
-    "config": ({"chat", "models_file"}, {"dotenv"}),
+    "config": ({"chat", "models_file", "values"}, {"dotenv"}),
+    "values": (set(), set()),
     "models_file": ({"chat"}, {"pydantic"}),
     "app": ({"*"}, {"flask", "flask_limiter", "limits", "werkzeug"}),
     "serving": ({"*"}, set()),

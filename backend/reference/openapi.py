@@ -44,7 +44,10 @@ The events of the Socket.IO door are told in `/asyncapi.json`.
 
 Any address may also refuse with 405 (not with this method), 414 and 431 (too long), or 400 (no proper HTTP).
 """
-BEARER = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    "metrics": {"type": "http", "scheme": "bearer", "description": "The server's `METRICS_TOKEN`."},
+}
 
 
 SECURITY: dict[str, list[Schema]] = {
@@ -67,7 +70,7 @@ def document(version: str, bounds: Bounds, auth: str) -> Schema:
         "components": {
             "schemas": {**schemas, "Anything": any_json({"$ref": PLACE + "Anything"})},
             "headers": HEADERS,
-            "securitySchemes": {"bearer": BEARER},
+            "securitySchemes": SCHEMES,
         },
     }
 

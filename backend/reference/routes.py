@@ -263,6 +263,16 @@ def running() -> tuple[Operation, ...]:
             security=PUBLIC,
         ),
         Operation(
+            "GET /metrics",
+            "metrics",
+            "running it",
+            "What happens, for Prometheus",
+            about="With `METRICS_TOKEN` for who sends it, else for this machine only.",
+            answers={200: Answer("Prometheus' text format", {"text/plain": {"type": "string"}})},
+            refusals=(Internal, Unauthorized),
+            security=({}, {"metrics": []}),
+        ),
+        Operation(
             "GET /openapi.json",
             "openapi",
             "running it",

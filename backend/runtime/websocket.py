@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Protocol
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 CLOSE_S = 1.0
 """How long a client may take to answer our closing."""
 
-_RECV_BYTES = 65_536
+_RECV_BYTES = 16_384
 
 
 class WebSocket:
@@ -82,6 +83,7 @@ class WebSocket:
         while True:
             event = self._reader.next()
             if event is None:
+                time.sleep(0)  # who always has sent more holds up nobody else
                 data = self.socket.recv(_RECV_BYTES)
                 if not data:
                     return None

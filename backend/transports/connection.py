@@ -91,6 +91,14 @@ class Connection:
         if not self.closed:
             self.line.send(packet)
 
+    def check_room(self) -> None:
+        """Raises InvalidRequest when it follows as many answers as it may."""
+        if len(self._following) >= self._max_followed:
+            raise InvalidRequest(
+                f"This socket follows {self._max_followed} answers (MAX_FOLLOWED_PER_SOCKET); "
+                "wait for one to end"
+            )
+
     def follow(self, log: Log, after: int = 0, partial: bool = False) -> None:
         """Send what comes after piece number `after`, and on to the answer's end. Beginning is left to
         the next turn, so that an acknowledgement goes first. Raises InvalidRequest."""
@@ -99,11 +107,7 @@ class Connection:
         if known is not None:
             self._runtime.spawn(lambda: known.fill(after))
             return
-        if len(self._following) >= self._max_followed:
-            raise InvalidRequest(
-                f"This socket follows {self._max_followed} answers (MAX_FOLLOWED_PER_SOCKET); "
-                "wait for one to end"
-            )
+        self.check_room()
         following = Following(self, log, after, self._partial_max_chars if partial else None)
         self._following[stream_id] = following
         self._runtime.spawn(lambda: self._run(following))
@@ -130,6 +134,9 @@ class Connection:
             )
         live = self._conversations.join(self.caller, session_id, self._hear)
         self._joined.add(session_id)
+        if self._left:  # meanwhile, when the store let others run
+            self.leave(session_id)
+            return live
         if live is not None:
             self.follow(live, live.count)
         return live
@@ -143,6 +150,8 @@ class Connection:
         for following in self._following.values():
             header = following.log.header
             if header.session_id == news.session_id and following.log.closing is not None:
+                if len(following.later) >= MAX_QUEUED:
+                    self.line.drop()
                 following.later.append(news)
                 return
         self.send(wire.news_packet(news))

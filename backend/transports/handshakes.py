@@ -17,10 +17,13 @@ from backend.access.gate import Gate
 from backend.access.origins import Origins
 from backend.chat.errors import InvalidRequest, ParleyError, Unavailable
 from backend.transports import web
+from backend.transports.connection import MAX_QUEUED
 from backend.transports.lines import VISIT, WSGI, Lines, StartResponse, Visit
 from backend.wire.errors import chat_error
+from backend.wire.framing import lists
 
 PATH = "/socket.io/"
+TRANSPORTS = ("polling", "websocket")
 CORS_HEADERS = [
     ("Access-Control-Allow-Methods", "GET, POST"),
     ("Access-Control-Allow-Headers", "Authorization, Content-Type"),
@@ -80,37 +83,40 @@ class Handshakes:
 
     def tend(self) -> None:
         """Close those that do not say who they are. Call every second or so."""
-        if not self._nameless:
-            return
-        ids = self._lines.ids()
         too_old_s = self._monotonic() - self._nameless_s
         for visit in list(self._nameless):
-            if visit not in ids:
+            if visit.open and visit.line is not None and visit.nameless_since_s < too_old_s:
+                visit.line.drop()
+            if not visit.open:
                 self._nameless.discard(visit)
-            elif visit.nameless_since_s < too_old_s:
-                self._lines.drop(ids[visit])
 
     def _admit(self, environ: dict[str, Any]) -> None:
         """Find or open the request's visit, its body checked. Raises ParleyError."""
         address = environ.get("REMOTE_ADDR", "")
         self._gate.enter(address)
+        self._origins.admit(environ.get("HTTP_HOST", ""), environ.get("HTTP_ORIGIN"))
+        if environ["REQUEST_METHOD"] == "OPTIONS":
+            return
         try:
-            self._origins.admit(environ.get("HTTP_HOST", ""), environ.get("HTTP_ORIGIN"))
-            query = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=20)
-            if "j" in query:
-                raise InvalidRequest("JSONP is not served; use polling with CORS, or websocket")
-            if environ["REQUEST_METHOD"] == "OPTIONS":
-                return
-            line_id = query.get("sid", [None])[0]
-            environ[VISIT] = self._open(address) if line_id is None else self._lines.visit(line_id)
-            if environ["REQUEST_METHOD"] == "POST" and line_id is not None:
-                self._read(environ, line_id)
+            self._find(environ, address)
         except ValueError as exc:
             self._gate.count_refusal(address)
             raise InvalidRequest(f"The request is malformed: {exc}") from exc
+        except ParleyError as error:
+            if error.status < 500:
+                self._gate.count_refusal(address)
+            raise
+
+    def _find(self, environ: dict[str, Any], address: str) -> None:
+        query = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=20)
+        line_id = query.get("sid", [None])[0]
+        check(environ, query)
+        environ[VISIT] = self._open(address) if line_id is None else self._lines.visit(line_id)
+        if environ["REQUEST_METHOD"] == "POST":
+            self._read(environ)
 
     def _open(self, address: str) -> Visit:
-        if sum(visit.address == address for visit in self._nameless) >= self._max_nameless:
+        if sum(visit.address == address and visit.open for visit in self._nameless) >= self._max_nameless:
             raise Unavailable(
                 f"{self._max_nameless} connections of this address have not said who they are "
                 "(MAX_HANDSHAKES_PER_ADDRESS); try again in a moment"
@@ -119,13 +125,15 @@ class Handshakes:
         self._nameless.add(visit)
         return visit
 
-    def _read(self, environ: dict[str, Any], line_id: str) -> None:
+    def _read(self, environ: dict[str, Any]) -> None:
         """Put the packets that are left of the body in its place."""
-        body = environ["wsgi.input"].read()
+        body, visit = environ["wsgi.input"].read(), environ[VISIT]
         try:
-            packets = environ[VISIT].frames.read_payload(body.decode()).encode()
+            if visit.line.backlog >= MAX_QUEUED:
+                raise ValueError("its connection does not poll for what it is sent")
+            packets = visit.frames.read_payload(body.decode()).encode()
         except ValueError:
-            self._lines.drop(line_id)
+            visit.line.drop()
             raise
         environ["wsgi.input"] = io.BytesIO(packets)
         environ["CONTENT_LENGTH"] = str(len(packets))
@@ -135,6 +143,23 @@ class Handshakes:
         if not origin or not self._origins.is_foreign_allowed(origin):
             return []
         return [("Access-Control-Allow-Origin", origin), ("Vary", "Origin"), *CORS_HEADERS]
+
+
+def check(environ: dict[str, Any], query: dict[str, list[str]]) -> None:
+    """Raises InvalidRequest for a request that is none of the protocol's: some of them engine.io answers
+    with an exception."""
+    method, transport = environ["REQUEST_METHOD"], query.get("transport", ["polling"])[0]
+    if method not in ("GET", "POST") or (method == "POST" and "sid" not in query):
+        raise InvalidRequest("A connection is opened with GET, and used with GET and POST")
+    if "j" in query:
+        raise InvalidRequest("JSONP is not served; use polling with CORS, or websocket")
+    if transport not in TRANSPORTS:
+        raise InvalidRequest("The transports are polling and websocket")
+    if "sid" not in query and query.get("EIO") != ["4"]:
+        raise InvalidRequest("Speak Engine.IO's revision 4 (EIO=4): Socket.IO clients of 3.0 or later do")
+    upgrade, connection = environ.get("HTTP_UPGRADE", ""), environ.get("HTTP_CONNECTION", "")
+    if transport == "websocket" and not (upgrade.lower() == "websocket" and lists(connection, "upgrade")):
+        raise InvalidRequest("transport=websocket takes Connection: Upgrade and Upgrade: websocket")
 
 
 def refusal(error: ParleyError, request_id: str, start_response: StartResponse) -> list[bytes]:

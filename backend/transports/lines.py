@@ -19,17 +19,27 @@ logger = logging.getLogger(__name__)
 
 VISIT = "parley.visit"
 
+MAX_UNREAD = 64
+"""Packets that may wait for a client before no more is read of what it sends."""
+UNREAD_POLL_S = 0.05
+
 StartResponse: TypeAlias = Callable[..., Any]
 WSGI: TypeAlias = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 
 @dataclass(slots=True, eq=False)
 class Visit:
-    """One engine.io connection: from where, since when it has not said who it is, and what it sends."""
+    """One engine.io connection: from where, since when it has not said who it is, and what it sends.
+    `line` is there from the moment that engine.io knows it."""
 
     address: str
     nameless_since_s: float
     frames: Frames = field(default_factory=Frames)
+    line: EngineLine | None = None
+
+    @property
+    def open(self) -> bool:
+        return self.line is not None and not self.line.closed
 
 
 class WebSocket(Protocol):
@@ -45,11 +55,16 @@ class WebSocket(Protocol):
 
 
 class StrictWebSocket:
-    """Gives engine.io only frames that can be read; the first other one ends the connection."""
+    """Gives engine.io only frames that can be read; the first other one ends the connection.
 
-    def __init__(self, websocket: WebSocket, frames: Frames) -> None:
+    After each frame others have their turn, however many more have come; and who does not read what they
+    are sent is not read either.
+    """
+
+    def __init__(self, websocket: WebSocket, visit: Visit, sleep: Callable[[float], None]) -> None:
         self._websocket = websocket
-        self._frames = frames
+        self._visit = visit
+        self._sleep = sleep
         self.socket = getattr(websocket, "socket", None)
         self.send = websocket.send
         self.close = websocket.close
@@ -57,22 +72,29 @@ class StrictWebSocket:
     def wait(self) -> str | None:
         while (frame := self._websocket.wait()) is not None:
             try:
-                read = self._frames.read(frame)
+                read = self._visit.frames.read(frame)
             except BadFrame as exc:
                 logger.info("a socket is closed: %s", exc)
                 break
+            self._rest()
             if read is not None:
                 return read
         return None
 
+    def _rest(self) -> None:
+        line = self._visit.line
+        self._sleep(0)
+        while line is not None and line.unread:
+            self._sleep(UNREAD_POLL_S)
 
-def strict(websocket: Callable[..., WSGI]) -> Callable[..., WSGI]:
+
+def strict(websocket: Callable[..., WSGI], sleep: Callable[[float], None]) -> Callable[..., WSGI]:
     """A driver's WebSocket server, with its frames read strictly."""
 
     def serve(handler: Callable[[StrictWebSocket], Any], server: engineio.Server) -> WSGI:
         def answer(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-            frames = environ[VISIT].frames
-            return websocket(lambda each: handler(StrictWebSocket(each, frames)), server)(
+            visit = environ[VISIT]
+            return websocket(lambda each: handler(StrictWebSocket(each, visit, sleep)), server)(
                 environ, start_response
             )
 
@@ -89,11 +111,16 @@ class EngineLine:
 
     @property
     def closed(self) -> bool:
-        return bool(self._socket.closed)
+        return bool(self._socket.closed or self._socket.closing)
 
     @property
     def backlog(self) -> int:
         return int(self._socket.queue.qsize())
+
+    @property
+    def unread(self) -> bool:
+        """Whether packets that should be leaving by themselves pile up."""
+        return self._socket.upgraded and not self.closed and self.backlog >= MAX_UNREAD
 
     def send(self, packet: str) -> None:
         try:
@@ -110,9 +137,8 @@ class Lines:
 
     def __init__(self, server: socketio.Server) -> None:
         self._server = server
-
-    def ids(self) -> dict[Visit, str]:
-        return {environ[VISIT]: line_id for line_id, environ in list(self._server.environ.items())}
+        self._enter = server.eio.handlers["connect"]
+        server.eio.on("connect", self._entered)
 
     def visit(self, line_id: str) -> Visit:
         """Raises InvalidRequest for an id that is not, or no longer, known."""
@@ -122,10 +148,6 @@ class Lines:
         visit: Visit = environ[VISIT]
         return visit
 
-    def line(self, line_id: str) -> EngineLine:
-        return EngineLine(self._server.eio.sockets[line_id])
-
-    def drop(self, line_id: str) -> None:
-        """Close it, if it is open, without waiting."""
-        if line_id in self._server.eio.sockets:
-            self.line(line_id).drop()
+    def _entered(self, line_id: str, environ: dict[str, Any]) -> None:
+        environ[VISIT].line = EngineLine(self._server.eio.sockets[line_id])
+        self._enter(line_id, environ)

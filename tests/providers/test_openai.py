@@ -833,8 +833,10 @@ def test_a_fault_of_our_own_is_not_blamed_on_the_upstream() -> None:
 # The same under green threads.
 
 GREEN = """
-import eventlet
-eventlet.monkey_patch()
+import os
+from pathlib import Path
+from backend import runtime
+runtime.start(os.environ, Path("/nowhere"))
 import json, sys, time
 from backend.providers.openai import OpenAI, TimeLimits, Upstream
 from tests.providers.test_openai import Reading, eventually
@@ -876,10 +878,11 @@ print(json.dumps(found))
 """
 
 
-def test_it_streams_pools_and_stops_under_eventlet(
-    tls: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch
+def test_it_streams_pools_and_stops_on_green_threads(
+    tls: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch, runtime_name: str
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    monkeypatch.setenv("RUNTIME", runtime_name)
     halting = [head(), chunk("a"), stall()]
     with contextlib.ExitStack() as stack:
         fakes = {

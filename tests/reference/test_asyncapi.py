@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import jsonschema_rs
 import pytest
@@ -9,9 +10,11 @@ from backend.chat.events import Failed, Finished, Header, Usage
 from backend.chat.log import Log
 from backend.chat.rooms import News
 from backend.wire import sockets
+from tests import clients
 from tests.fakes.runtime import ThreadSignal
 from tests.reference.documents import Document, at, closed, every, served
-from tests.servers import ROOT
+from tests.servers import ROOT, Server
+from tests.sockets import Socket
 
 AT = "2026-11-21T05:00:00.000000+00:00"
 SPECIFICATION = ROOT / "tests/node/node_modules/@asyncapi/specs/schemas/3.0.0-without-$id.json"
@@ -22,8 +25,9 @@ def document() -> Document:
     return served("asyncapi", max_message_chars=300, max_answer_tokens=20, host="localhost", port=8080)
 
 
-@pytest.mark.skipif(not SPECIFICATION.exists(), reason="npm ci --prefix tests/node has not been run")
 def test_it_is_a_document_as_asyncapi_wants_it(document: Document) -> None:
+    if not SPECIFICATION.exists():
+        pytest.fail("AsyncAPI's specification is missing: npm ci --prefix tests/node", pytrace=False)
     specification = json.loads(SPECIFICATION.read_text("utf-8"))
     errors = [error.message for error in jsonschema_rs.Draft7Validator(specification).iter_errors(document)]
     assert errors == []
@@ -85,3 +89,57 @@ def test_a_real_event_has_its_shape_and_no_other_field(document: Document, packe
     name, fields = json.loads(packet[1:])
     shape = document["channels"]["chat"]["messages"][name]["payload"]["$ref"].rpartition("/")[2]
     jsonschema_rs.Draft202012Validator(closed(document, shape)).validate(fields)
+
+
+class Checked:
+    """A socket of the door, all of whose words are held to the document."""
+
+    def __init__(self, server: Server, document: Document) -> None:
+        self.told: set[str] = set()
+        self._socket = Socket(server)
+        self._document = document
+
+    def call(self, event: str, ok: bool = True, **payload: object) -> Any:
+        said = self._socket.call(event, payload)
+        for row in self._document["operations"][event]["reply"]["messages"]:
+            reference = at(self._document, row["$ref"])["payload"]
+            if at(self._document, reference["$ref"])["properties"]["ok"]["const"] is ok:
+                self._check(reference, said)
+        assert said["ok"] is ok
+        return said
+
+    def hear(self, *until: str) -> None:
+        for name, fields in self._socket.until(*until):
+            self.told.add(name)
+            self._check(self._document["channels"]["chat"]["messages"][name]["payload"], fields)
+
+    def _check(self, reference: Document, fields: object) -> None:
+        shape = reference["$ref"].rpartition("/")[2]
+        jsonschema_rs.Draft202012Validator(closed(self._document, shape)).validate(fields)
+
+
+@pytest.mark.server
+def test_what_a_real_door_says_has_the_shapes_and_no_other_field(server: Server, document: Document) -> None:
+    """All but `auth_expired` and `server_draining`, which take their time to come."""
+    socket, other = Checked(server, document), Checked(server, document)
+    room = clients.call(server, "POST", "/api/chat/sessions")[1]["session_id"]
+    socket.call("session_join", session_id=room)
+    asked = socket.call("chat_stream", message="[[demo tokens=3]] Hi", session_id=room, partial=True)
+    socket.hear("chat_complete")
+    other.call("chat_resume", stream_id=asked["stream_id"], after=1000)
+    other.hear("chat_complete")
+    socket.call("chat_stop", stream_id=asked["stream_id"])
+    socket.call("chat_stream", message="[[demo fail=1]] Hi", session_id=room)
+    socket.hear("chat_stream_error")
+    for event, payload in {
+        "chat_stream": {"message": " "},
+        "chat_resume": {"stream_id": "no-such"},
+        "chat_stop": {"stream_id": "no-such"},
+        "session_join": {"session_id": "no such"},
+        "session_leave": {"session_id": "no such"},
+    }.items():
+        socket.call(event, ok=False, **payload)
+        socket.hear("chat_stream_error")
+    socket.call("session_leave", session_id=room)
+    sent = {name for name, row in document["operations"].items() if row["action"] == "send"}
+    assert socket.told | other.told == sent - {"auth_expired", "server_draining"}

@@ -165,8 +165,10 @@ def test_a_busy_session_is_refused_with_its_stream(start_server: StartServer) ->
         server = with_upstream(start_server, upstream)
         socket = Socket(server)
         running = socket.call("chat_stream", {"message": "go", "session_id": "s"})
+        socket.until("chat_token")
         refused = socket.call("chat_stream", {"message": "go", "session_id": "s"})
         assert (refused["type"], refused["stream_id"]) == ("session_busy", running["stream_id"])
+        upstream.asked()
         assert upstream.calls == 1
 
 
@@ -319,6 +321,7 @@ def test_a_stop_is_seen_by_everybody_who_follows(start_server: StartServer) -> N
         stream_id = sockets[0].call("chat_stream", {"message": "go"})["stream_id"]
         for other in sockets[1:]:
             other.call("chat_resume", {"stream_id": stream_id})
+        assert sockets[0].next()[0] == "chat_token", "there is something to stop"
         assert clients.call(server, "POST", f"/api/chat/streams/{stream_id}/stop")[0] == 200
         for each in sockets:
             *_, (name, complete) = each.answer()

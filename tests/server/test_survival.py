@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,7 @@ def test_a_second_server_on_the_same_store_is_refused_with_a_sentence(
     [
         ({"HOST": "0.0.0.0"}, "ALLOW_ANONYMOUS"),
         ({"PORT": "http"}, "PORT must be a whole number"),
+        ({"RUNTIME": "asyncio"}, "RUNTIME must be eventlet or gevent, not 'asyncio'"),
         ({"AUTH": "maybe"}, "AUTH must be one of"),
         ({"JWT_SECRET": ""}, "JWT_SECRET is empty"),
         ({"JWT_SECRET": "a" * 31}, "JWT_SECRET has 31 bytes"),
@@ -175,15 +177,32 @@ def test_an_unsafe_or_wrong_setting_is_refused_with_what_to_set(
     assert "Traceback" not in refused.stderr
 
 
+def test_a_server_out_of_descriptors_lives_and_serves_again_when_there_are_some(
+    start_server: StartServer,
+) -> None:
+    server = start_server(STORE_URL="memory://")
+    following = ask(server, "[[demo tps=50]] go")
+    next(iter(following))
+    few = len(os.listdir(f"/proc/{server.process.pid}/fd")) + 10
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (few, few))
+    with ExitStack() as crowd:
+        for _ in range(50):
+            crowd.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        wait_for_log(server, "could not be accepted")
+        assert following.all()[-1].data["done"], "who is there is served"
+    wait_for_status(server, "/health", 200, patience_s=5)
+    assert "Traceback" not in server.log
+
+
 def test_the_check_command_asks_every_door(server: Server, tmp_path: Path) -> None:
     checked = run_backend(tmp_path, "check", server.url)
     assert checked.returncode == 0, checked.stdout
-    assert checked.stdout.count("pass") == 2
+    assert checked.stdout.count("pass") == 3
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         failed = run_backend(tmp_path, "check", f"http://127.0.0.1:{unused.getsockname()[1]}")
     assert failed.returncode == 1
-    assert failed.stdout.count("FAIL") == 2
+    assert failed.stdout.count("FAIL") == 3
 
 
 def test_no_key_reaches_the_log_or_a_client(start_server: StartServer) -> None:
@@ -220,8 +239,15 @@ def wait_for_checkpoint(server: Server, stream_id: str, tokens: int) -> None:
             time.sleep(0.01)
 
 
-def wait_for_status(server: Server, path: str, status: int) -> None:
+def wait_for_log(server: Server, text: str) -> None:
     deadline = time.monotonic() + 10
+    while text not in server.log:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def wait_for_status(server: Server, path: str, status: int, patience_s: float = 10) -> None:
+    deadline = time.monotonic() + patience_s
     while server.pool.request("GET", f"{server.url}{path}").status != status:
         assert time.monotonic() < deadline
         time.sleep(0.01)

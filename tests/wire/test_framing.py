@@ -202,7 +202,7 @@ def test_what_passes_is_read_by_the_standard_library_as_the_same_fields(
     line: bytes, fields: list[bytes]
 ) -> None:
     try:
-        read_head(line, fields)
+        head = read_head(line, fields)
     except BadFraming:
         return
     read = http.client.parse_headers(io.BytesIO(b"".join(fields) + b"\r\n"))
@@ -210,6 +210,10 @@ def test_what_passes_is_read_by_the_standard_library_as_the_same_fields(
     values = [field.partition(b":")[2].strip(b" \t\r\n").decode("latin-1") for field in fields]
     assert [name for name, _ in read.items()] == names
     assert [value.strip(" \t") for _, value in read.items()] == values
+    for name, found in head.fields.items():
+        assert [value.decode("latin-1") for value in found] == [
+            value for other, value in zip(names, values, strict=True) if other.lower() == name.decode()
+        ]
 
 
 def chunks(raw: bytes) -> tuple[bytes, bytes]:

@@ -1,0 +1,85 @@
+"""What variables may hold: from their text to their value, or ValueError saying what they take."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+
+def whole(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 15:
+        raise ValueError("a whole number, 0 or more")
+    return int(text)
+
+
+def port(text: str) -> int:
+    number = whole(text)
+    if number > 65535:
+        raise ValueError("a number from 0 to 65535")
+    return number
+
+
+def positive(text: str) -> int:
+    if not (number := whole(text)):
+        raise ValueError("a whole number above 0")
+    return number
+
+
+def seconds(text: str) -> float:
+    number = float(text) if text.replace(".", "", 1).isdigit() else math.nan
+    if not math.isfinite(number):
+        raise ValueError("a number, 0 or more")
+    return number
+
+
+def some_seconds(text: str) -> float:
+    if not (number := seconds(text)):
+        raise ValueError("a number above 0")
+    return number
+
+
+def rate(text: str) -> str | None:
+    """So many in a moving window of one second, minute, hour or day; None: no limit."""
+    if text == "off":
+        return None
+    if not re.fullmatch(r"[1-9][0-9]{0,5}/(second|minute|hour|day)", text):
+        raise ValueError("such as 30/minute (a second, an hour and a day do as well), or off")
+    return text
+
+
+def store(text: str) -> str:
+    if text != "memory://" and not (text.startswith("sqlite:///") and len(text) > len("sqlite:///")):
+        raise ValueError("memory:// or sqlite:///<file>")
+    return text
+
+
+def one_of(*choices: str, any_case: bool = False) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        text = text.lower() if any_case else text
+        if text not in choices:
+            raise ValueError(f"one of {', '.join(choices)}")
+        return text
+
+    return read
+
+
+def names(text: str) -> frozenset[str]:
+    return frozenset(name.strip().lower() for name in text.split(",") if name.strip())
+
+
+def hosts(text: str) -> frozenset[str]:
+    found = names(text)
+    if any("/" in name or (":" in name and name.count(":") < 2) for name in found):
+        raise ValueError("a comma list of host names without scheme or port, or *")
+    return found
+
+
+def origins(text: str) -> frozenset[str]:
+    found = names(text)
+    for origin in found:
+        parts = urlsplit(origin)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query:
+            raise ValueError("a comma list of origins such as https://chat.example.org")
+    return found
