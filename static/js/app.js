@@ -5,9 +5,11 @@ import { Conversation } from "./conversation.js";
 import { copyOnClick } from "./copying.js";
 import { Drawer } from "./drawer.js";
 import { insist } from "./http.js";
+import { identity } from "./identity.js";
 import { notice } from "./notices.js";
 import { Follower } from "./scroll.js";
 import { idFrom, merge } from "./sessions.js";
+import { Signing } from "./signing.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -22,6 +24,19 @@ const drawer = new Drawer({
   onProblem: notice,
 });
 const conversation = new Conversation({ composer, drawer, scroll });
+
+// Who has just said who they are starts anew, with what they had begun to write.
+const signing = new Signing(() => {
+  const { text } = composer;
+  history.replaceState(null, "", "#/");
+  conversation.show(null);
+  composer.restore(text);
+});
+identity.ask = (sentence) => signing.ask(sentence);
+identity.addEventListener("change", ({ detail }) => {
+  if (detail.isOther) conversation.forget();
+  drawChats();
+});
 
 copyOnClick($("messages"));
 
@@ -41,6 +56,12 @@ for (const link of document.querySelectorAll('a[href="#/"]')) {
 
 conversation.show(idFrom(location.hash));
 composer.focus();
-// Without them there is the list of this browser and the server's own choice of a model.
-merge().then(() => drawer.draw(), () => {});
+drawChats();
+// Without it the choice of a model is the server's own.
 insist("GET", "/api/status").then(({ models }) => composer.models(models), () => {});
+
+/** Those that are known here, and then those that the server lists. */
+function drawChats() {
+  drawer.draw();
+  merge().then(() => drawer.draw(), () => {});
+}

@@ -1,4 +1,6 @@
-// The box one writes in: drafts, the model, send and stop.
+// The box one writes in: drafts, the model, the way answers come, send and stop.
+
+import { choice, choose } from "./transport.js";
 
 const MODEL = "parley.model";
 const draftKey = (id) => `parley.draft.${id ?? ""}`;
@@ -13,6 +15,7 @@ export class Composer {
   #send = document.getElementById("send");
   #stop = document.getElementById("stop");
   #model = document.getElementById("model");
+  #transport = document.getElementById("transport");
 
   /** `onSend(text)` and `onStop()` are told what was pressed; `onWait()` when it is too early to send. */
   constructor({ onSend, onStop, onWait }) {
@@ -31,6 +34,8 @@ export class Composer {
     this.#text.addEventListener("input", () => this.#changed());
     this.#stop.addEventListener("click", () => onStop());
     this.#model.addEventListener("change", () => store(localStorage, MODEL, this.#model.value));
+    this.#transport.value = choice();
+    this.#transport.addEventListener("change", () => choose(this.#transport.value));
   }
 
   get text() {
@@ -61,6 +66,12 @@ export class Composer {
     this.loading = loading;
     this.#session = session;
     this.text = read(sessionStorage, draftKey(session));
+  }
+
+  /** Somebody else may be sitting here now. */
+  forget() {
+    forgetDrafts();
+    this.text = "";
   }
 
   /** The session got its id; the draft goes on under it. */
@@ -116,6 +127,14 @@ export class Composer {
 /** Keeps a draft of a session that is not in view. */
 export function keepDraft(session, text) {
   if (!read(sessionStorage, draftKey(session))) store(sessionStorage, draftKey(session), text);
+}
+
+function forgetDrafts() {
+  try {
+    for (const key of Object.keys(sessionStorage)) if (key.startsWith(draftKey(null))) sessionStorage.removeItem(key);
+  } catch {
+    // Then nothing was stored either.
+  }
 }
 
 function read(storage, key) {

@@ -4,17 +4,26 @@ import { keepDraft } from "./composer.js";
 import { ofStored, remarkStored } from "./figures.js";
 import { randomId } from "./http.js";
 import { announce, entitle, notice } from "./notices.js";
+import { Others } from "./others.js";
 import { Answer, Question } from "./render.js";
 import { Run } from "./run.js";
 import * as sessions from "./sessions.js";
-import { ask, follow } from "./stream.js";
+import { ask, follow } from "./transport.js";
 
 const TITLE_CHARS = 60;
+const NOT_SIGNED_IN = "You are not signed in.";
 
 export class Conversation {
   session = null;
   #run = null;
   #visit = new AbortController();
+  #others = new Others({
+    onUnseen: () => this.#catchUp(),
+    onTitle: () => this.#retitle(),
+    onDeleted: () => this.#lose("This chat was deleted."),
+  });
+  // The last message in view, if its id is known.
+  #last = null;
   // A refused question stands there until another takes its place.
   #unsent = null;
   #place = document.getElementById("messages");
@@ -39,14 +48,27 @@ export class Conversation {
     notice("");
     entitle(titleOf(id));
     if (id === null) return;
+    this.#others.attend(id, signal);
     try {
       const session = await sessions.load(id, signal, () => notice("Reconnecting…"));
       notice("");
       this.#fill(session, except);
+      this.scroll.toEnd();
     } catch (error) {
       if (!signal.aborted) this.#lack(id, error);
     }
-    if (!signal.aborted) this.composer.loading = false;
+    if (signal.aborted) return;
+    this.composer.loading = false;
+    this.#catchUp();
+  }
+
+  /** Somebody else may be sitting here now. */
+  forget() {
+    this.#run?.detach();
+    sessions.forgetAll();
+    this.composer.forget();
+    history.replaceState(null, "", "#/");
+    this.show(null);
   }
 
   send(text) {
@@ -62,6 +84,7 @@ export class Conversation {
     const question = new Question(text);
     this.#place.append(question.element);
     const run = this.#begin(new Run(session, this));
+    this.scroll.toEnd();
     run.asked = { text, body, key, question };
     run.watch(ask(body, key, run.signal));
   }
@@ -87,16 +110,53 @@ export class Conversation {
     if (run?.streamId) run.detach();
   }
 
-  #fill({ session_id: id, title, updated_at: at, messages, live_stream: live }, except) {
-    sessions.add([{ id, title, at }]);
-    this.drawer.draw(id);
-    entitle(title);
+  #fill(session, except) {
+    const { session_id: id, messages, live_stream: live } = session;
+    this.#name(session);
+    this.#last = messages.at(-1)?.id;
     for (const message of messages) this.#place.append(this.#stored(message, messages));
     // An answer is saved just before its stream ends, so it can be in both places for a moment.
     const saved = live && messages.some((each) => each.role === "assistant" && each.stream_id === live.stream_id);
     if (live && !saved && live.stream_id !== except) this.#follow(id, live);
     else if (messages.at(-1)?.role === "user") this.#place.append(this.#unanswered(messages.at(-1)));
-    this.scroll.toEnd();
+    for (const { stream_id: streamId } of [live ?? {}, ...messages]) this.#others.saw(streamId);
+  }
+
+  #name({ session_id: id, title, updated_at: at }) {
+    sessions.add([{ id, title, at }]);
+    this.drawer.draw(id);
+    entitle(title);
+  }
+
+  async #retitle() {
+    const { signal } = this.#visit;
+    const session = await sessions.load(this.session, signal).catch(() => null);
+    if (session && !signal.aborted) this.#name(session);
+  }
+
+  /** Shows what was said here by others, once nothing else is under way. */
+  async #catchUp() {
+    const { signal } = this.#visit;
+    const { unseen } = this.#others;
+    if (this.#run) this.#others.saw(this.#run.streamId);
+    if (unseen === null || this.#run || this.composer.loading) return;
+    this.#others.unseen = null;
+    try {
+      const session = await sessions.load(this.session, signal);
+      if (signal.aborted) return;
+      if (this.#run) this.#others.unseen ??= unseen;
+      else if (session.live_stream || session.messages.at(-1)?.id !== this.#last) this.#refill(session);
+    } catch (error) {
+      if (!signal.aborted) this.#lack(this.session, error);
+      return;
+    }
+    this.#catchUp();
+  }
+
+  #refill(session) {
+    this.#place.replaceChildren();
+    this.#fill(session, null);
+    if (this.#unsent) this.#place.append(this.#unsent.element);
   }
 
   #follow(id, { stream_id: streamId, count }) {
@@ -109,7 +169,6 @@ export class Conversation {
     this.#run = run;
     this.#place.append(run.answer.element);
     this.composer.busy(true);
-    this.scroll.toEnd();
     announce("Answering");
     return run;
   }
@@ -145,14 +204,27 @@ export class Conversation {
 
   #lack(id, error) {
     if (error.status === 404) {
-      history.replaceState(null, "", "#/");
-      this.show(null);
-      notice("That chat is no longer on the server.");
+      this.#lose("That chat is no longer on the server.");
       return;
     }
     const answer = new Answer();
-    answer.note("problem", error.message, { label: "Try again", act: () => this.show(id) });
+    answer.note("problem", ...(error.status === 401 ? this.#locked(id) : [error.message, this.#anew("Try again", id)]));
     this.#place.replaceChildren(answer.element);
+  }
+
+  #lose(sentence) {
+    sessions.forget(this.session);
+    history.replaceState(null, "", "#/");
+    this.show(null);
+    notice(sentence);
+  }
+
+  #locked(id) {
+    return [NOT_SIGNED_IN, this.#anew("Sign in", id)];
+  }
+
+  #anew(label, id) {
+    return { label, act: () => this.show(id) };
   }
 
   /* What runs tell */
@@ -164,6 +236,8 @@ export class Conversation {
       run.detach();
       return;
     }
+    this.#others.saw(run.streamId);
+    this.#others.attend(run.session, this.#visit.signal);
     if (sessions.idFrom(location.hash) !== run.session) history.pushState(null, "", sessions.link(run.session));
     this.composer.named(run.session);
     this.drawer.draw(run.session);
@@ -178,12 +252,19 @@ export class Conversation {
     if (isBroken) this.#offerAgain(run.answer, sentence, run.asked?.text ?? this.#lastQuestion());
     if (run !== this.#run) return;
     this.#run = null;
+    this.#last = run.messageId;
     this.composer.busy(false);
     announce(sentence);
+    this.#catchUp();
   }
 
   gone(run) {
     if (run === this.#run) this.show(run.session, run.streamId);
+  }
+
+  locked(run) {
+    run.answer.note("problem", ...this.#locked(run.session));
+    this.ended(run, NOT_SIGNED_IN, false);
   }
 
   unstopped(run, error) {
@@ -192,9 +273,9 @@ export class Conversation {
     notice(`The answer could not be stopped: ${error.message}`);
   }
 
-  refused(run, { type, streamId, error, retryAfterS }) {
+  refused(run, { status, type, streamId, error, retryAfterS }) {
     if (type === "session_busy" && streamId) this.#busy(run);
-    else this.#refuse(run, error, retryAfterS);
+    else this.#refuse(run, status === 401 ? NOT_SIGNED_IN : error, retryAfterS);
   }
 
   async #busy(run) {

@@ -1,15 +1,27 @@
 // Requests with a deadline, refusals as data, and waiting between tries.
 
+import { bearer, identity } from "./identity.js";
+
 const HEADERS_MS = 20_000;
 const LONGEST_PAUSE_MS = 5_000;
 
-/** fetch which gives up if no headers come; the body may then take as long as it likes. */
-export async function reach(path, { signal, ...options } = {}) {
+/** fetch as who is signed in; who must sign in first is asked to, and then it goes on. Gives up if no
+    headers come; the body may then take as long as it likes. */
+export async function reach(path, options) {
+  for (;;) {
+    const { token } = identity;
+    const response = await reachAs(token, path, options);
+    if (response.status !== 401 || !(await identity.renewed(token))) return response;
+  }
+}
+
+/** The same with this token, once. */
+export async function reachAs(token, path, { signal, headers, ...options } = {}) {
   const deadline = new AbortController();
   const timer = setTimeout(() => deadline.abort(new DOMException("No answer", "TimeoutError")), HEADERS_MS);
   const either = signal ? AbortSignal.any([signal, deadline.signal]) : deadline.signal;
   try {
-    return await fetch(path, { ...options, signal: either, cache: "no-store" });
+    return await fetch(path, { ...options, headers: { ...headers, ...bearer(token) }, signal: either, cache: "no-store" });
   } finally {
     clearTimeout(timer);
   }
@@ -74,6 +86,17 @@ export function pause(tries, signal, seconds = null) {
     addEventListener("online", over);
     signal?.addEventListener("abort", over);
     if (signal?.aborted) over();
+  });
+}
+
+/** What the promise gives, unless the signal comes first: then its reason is thrown. */
+export function heeding(signal, promise) {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const over = () => reject(signal.reason);
+    signal.addEventListener("abort", over);
+    if (signal.aborted) over();
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", over));
   });
 }
 

@@ -2,17 +2,19 @@
 
 import { Pace, ofDone, remark } from "./figures.js";
 import { Answer } from "./render.js";
-import { stop } from "./stream.js";
+import { stop } from "./transport.js";
 
 export class Run {
   streamId = null;
+  /** The stored answer's, once it is complete. */
+  messageId = null;
   answer = new Answer();
   #controller = new AbortController();
   #pace;
   #lost = false;
   #stopping = false;
 
-  /** `owner` is told `started(run)`, `line(run, sentence)`, `refused(run, event)`, `gone(run)`,
+  /** `owner` is told `started(run)`, `line(run, sentence)`, `refused(run, event)`, `gone(run)`, `locked(run)`,
       `ended(run, sentence, isBroken)` and `unstopped(run, error)`. `count` is where a joined answer was. */
   constructor(session, owner, count = 0) {
     this.session = session;
@@ -82,6 +84,7 @@ export class Run {
   }
 
   _done(event) {
+    this.messageId = event.message_id;
     this.answer.end(event.full_response);
     this.answer.figures(ofDone(event));
     const sentence = remark(event);
@@ -104,5 +107,10 @@ export class Run {
 
   _gone() {
     this.owner.gone(this);
+  }
+
+  _locked() {
+    this.answer.end();
+    this.owner.locked(this);
   }
 }

@@ -1,6 +1,7 @@
-// The chats this browser knows. The server lists nothing to a caller without a name, so the ids are
-// kept here and whatever the server does list is added.
+// The chats of who is signed in, as the server lists them, until this tab is closed; of nobody, to whom it
+// lists nothing, those whose ids this browser keeps.
 
+import { identity } from "./identity.js";
 import { call, insist, randomId, Refused } from "./http.js";
 
 const KEY = "parley.sessions";
@@ -12,7 +13,7 @@ export const newId = randomId;
 /** `[{id, title, at}]`, the last used first. */
 export function list() {
   try {
-    const kept = JSON.parse(localStorage.getItem(KEY) ?? "[]");
+    const kept = JSON.parse(shelf().getItem(KEY) ?? "[]");
     return Array.isArray(kept) ? kept.filter((each) => ID.test(each?.id)) : [];
   } catch {
     return [];
@@ -37,10 +38,21 @@ export function add(told) {
   keep([...all.values()]);
 }
 
-/** Adds what the server lists. */
+/** Takes over what the server lists; of who is signed in it lists all. */
 export async function merge() {
-  const { sessions } = await call("GET", "/api/chat/sessions?limit=50");
+  const before = new Set(list().map(({ id }) => id));
+  const { sessions } = await call("GET", `/api/chat/sessions?limit=${MOST}`);
+  if (identity.token !== null) keep(list().filter(({ id }) => !before.has(id)));
   add(sessions.map(({ session_id: id, title, updated_at: at }) => ({ id, title, at })));
+}
+
+/** What somebody else who sits here now must not see. */
+export function forgetAll() {
+  try {
+    sessionStorage.removeItem(KEY);
+  } catch {
+    // Then nothing was stored either.
+  }
 }
 
 /** The session with its messages. Throws Refused; a session that is gone leaves the list. */
@@ -72,10 +84,12 @@ export const link = (id) => `#/s/${id}`;
 
 const path = (id) => `/api/chat/sessions/${encodeURIComponent(id)}`;
 
+const shelf = () => (identity.token === null ? localStorage : sessionStorage);
+
 function keep(sessions) {
   sessions.sort((a, b) => (a.at < b.at ? 1 : -1));
   try {
-    localStorage.setItem(KEY, JSON.stringify(sessions.slice(0, MOST)));
+    shelf().setItem(KEY, JSON.stringify(sessions.slice(0, MOST)));
   } catch {
     // Private windows may refuse to store; the page works without its list.
   }

@@ -1,6 +1,6 @@
 // One answer, from its question to its end, over as many connections as it takes.
 //
-// `ask` and `follow` yield, in order:
+// Here they are responses of server-sent events; `socket.js` says the same of a socket. `ask` and `follow` yield, in order:
 //   {kind: "started", streamId}                       the server has the question
 //   {kind: "token", text, count}                      one more piece
 //   {kind: "reset", text, count}                      the text so far, replacing what was there
@@ -11,11 +11,13 @@
 //   {kind: "refused", status, error, retryAfterS, …}  nothing was generated
 //   {kind: "unreachable", error}                      the question could not be handed over
 //   {kind: "gone"}                                    nothing left to follow: the session has what there is
+//   {kind: "locked"}                                  one must sign in first, and did not
 
 import { call, isPassing, pause, reach, refusal } from "./http.js";
 import { EventParser } from "./sse.js";
 
-const SEND_TRIES = 6;
+export const SEND_TRIES = 6;
+export const UNREACHABLE = { kind: "unreachable", error: "The server cannot be reached" };
 // The server fills silence every 15 s; a line quiet for three times that is dead without having said so.
 const SILENCE_MS = 45_000;
 
@@ -29,7 +31,7 @@ export async function* ask(body, key, signal) {
     } catch {
       signal.throwIfAborted();
       if (tries === SEND_TRIES) {
-        yield { kind: "unreachable", error: "The server cannot be reached" };
+        yield UNREACHABLE;
         return;
       }
       yield { kind: "lost" };
@@ -67,13 +69,10 @@ async function* untilEnded(cursor, response, signal) {
         yield news;
         if (news.kind === "done" || news.kind === "failed") return;
       }
-    } else if (response && [204, 404, 410].includes(response.status)) {
-      yield { kind: "gone" };
-      return;
     } else if (response) {
       const said = await refusal(response);
       if (!isPassing(said.status)) {
-        yield { kind: "failed", ...said };
+        yield verdict(said);
         return;
       }
       if (said.status === 429) retryAfterS = said.retryAfterS;
@@ -82,6 +81,12 @@ async function* untilEnded(cursor, response, signal) {
     yield { kind: "lost" };
     await pause(tries, signal, retryAfterS);
   }
+}
+
+/** The last event for who may not follow, and would not if they tried again. */
+export function verdict(said) {
+  if ([204, 404, 410].includes(said.status)) return { kind: "gone" };
+  return said.status === 401 ? { kind: "locked" } : { kind: "failed", ...said };
 }
 
 /** A response of any status, or null when there is no line. */

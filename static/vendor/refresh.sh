@@ -23,5 +23,6 @@ fetch marked marked@18.2.1 lib/marked.esm.js=marked.esm.js LICENSE=LICENSE
 fetch dompurify dompurify@3.4.18 \
     dist/purify.es.mjs=purify.es.js LICENSE=LICENSE LICENSE-MPL=LICENSE-MPL
 fetch highlight @highlightjs/cdn-assets@11.12.0 es/highlight.min.js=highlight.min.js LICENSE=LICENSE
+fetch socket.io socket.io-client@4.8.4 dist/socket.io.esm.min.js=socket.io.esm.min.js LICENSE=LICENSE
 
 (cd "$here" && sha256sum ./*/*.js)

@@ -49,13 +49,15 @@ def session_id(page: Page) -> str:
     return page.url.rpartition("/")[2]
 
 
-def stored(server: Server, session_id: str) -> dict[str, Any]:
-    response = server.pool.request("GET", f"{server.url}/api/chat/sessions/{session_id}")
+def stored(server: Server, session_id: str, token: str | None = None) -> dict[str, Any]:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    response = server.pool.request("GET", f"{server.url}/api/chat/sessions/{session_id}", headers=headers)
     assert response.status == 200
     session: dict[str, Any] = json.loads(response.data)
     return session
 
 
-def said(server: Server, session_id: str) -> list[str]:
+def said(server: Server, session_id: str, token: str | None = None) -> list[str]:
     """The stored answers."""
-    return [each["content"] for each in stored(server, session_id)["messages"] if each["role"] == "assistant"]
+    messages = stored(server, session_id, token)["messages"]
+    return [each["content"] for each in messages if each["role"] == "assistant"]

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request, expect
 
 PATIENCE_MS = 20_000
+TRANSPORTS = ("sse", "socket")
 TELL_VIOLATIONS = """
 addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI, sample }) =>
     console.error("policy violated:", violatedDirective, blockedURI, sample));
@@ -42,7 +43,8 @@ class Visit:
     @property
     def thrown(self) -> list[str]:
         """Errors other than those of requests that failed."""
-        return [error for error in self.errors if not error.startswith("Failed to load resource")]
+        failed = ("Failed to load resource", "WebSocket connection to")
+        return [error for error in self.errors if not error.startswith(failed)]
 
     def _said(self, said: ConsoleMessage) -> None:
         if said.type == "error":
@@ -60,18 +62,26 @@ class Visit:
 OpenPage = Callable[..., Visit]
 
 
+@pytest.fixture(params=TRANSPORTS)
+def transport(request: pytest.FixtureRequest) -> str:
+    """Each of the ways the page gets its answers."""
+    name: str = request.param
+    return name
+
+
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[OpenPage]:
-    """`open_page(url, viewport=…)` is a visit by somebody new. No visit may end with a script error or
-    a violated policy, or ask anything of another host."""
+    """`open_page(url, transport="socket", viewport=…)` is a visit by somebody new. No visit may end with a
+    script error or a violated policy, or ask anything of another host."""
     expect.set_options(timeout=PATIENCE_MS)
     visits: list[Visit] = []
 
-    def visit(url: str, **options: Any) -> Visit:
+    def visit(url: str, transport: str = "sse", **options: Any) -> Visit:
         context = browser.new_context(**options)
         context.set_default_timeout(PATIENCE_MS)
         visits.append(Visit(context.new_page(), url))
         visits[-1].watch()
+        context.add_init_script(f"localStorage['parley.transport'] ??= '{transport}'")
         visits[-1].page.goto(url)
         return visits[-1]
 

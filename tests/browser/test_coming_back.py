@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Request, Route, expect
+from playwright.sync_api import Request, Route, WebSocket, expect
 
 from tests.browser.chat import (
     answer,
@@ -26,11 +26,14 @@ from tests.servers import Server
 pytestmark = pytest.mark.browser
 
 AFTER = re.compile(r"(?<=[?&])after=(\d+)")
+RESUMED = re.compile(r'"chat_resume",.*"after":(\d+)')
 
 
-def test_a_reload_in_the_middle_brings_the_whole_rest(start_server: StartServer, open_page: OpenPage) -> None:
+def test_a_reload_in_the_middle_brings_the_whole_rest(
+    start_server: StartServer, open_page: OpenPage, transport: str
+) -> None:
     server = start_server()
-    page = open_page(server.url).page
+    page = open_page(server.url, transport=transport).page
     ask(page, counting(300, per_second=60))
     wait_for_words(page, 40)
     page.reload()
@@ -42,17 +45,22 @@ def test_a_reload_in_the_middle_brings_the_whole_rest(start_server: StartServer,
     assert text.split()[-1] == "word300"
 
 
-def test_a_cut_line_is_taken_up_where_it_broke(start_server: StartServer, open_page: OpenPage) -> None:
+def test_a_cut_line_is_taken_up_where_it_broke(
+    start_server: StartServer, open_page: OpenPage, transport: str
+) -> None:
     server = start_server()
     offsets: list[int] = []
 
-    def resumed(request: Request) -> None:
-        if found := AFTER.search(request.url):
-            offsets.append(int(found[1]))
+    def requested(request: Request) -> None:
+        offsets.extend(map(int, AFTER.findall(request.url)))
+
+    def opened(socket: WebSocket) -> None:
+        socket.on("framesent", lambda frame: offsets.extend(map(int, RESUMED.findall(str(frame)))))
 
     with line_to(server.port) as line:
-        page = open_page(line.url).page
-        page.on("request", resumed)
+        page = open_page(line.url, transport=transport).page
+        page.on("request", requested)
+        page.on("websocket", opened)
         ask(page, counting(300, per_second=60))
         for word in (20, 60, 100):
             wait_for_words(page, word)
@@ -132,10 +140,10 @@ def test_a_question_that_finds_no_line_can_be_taken_back_and_sent_later(
 
 
 def test_an_answer_runs_on_while_another_chat_is_in_view(
-    start_server: StartServer, open_page: OpenPage
+    start_server: StartServer, open_page: OpenPage, transport: str
 ) -> None:
     server = start_server()
-    page = open_page(server.url).page
+    page = open_page(server.url, transport=transport).page
     ask(page, counting(300, per_second=60))
     wait_for_words(page, 5)
     new_chat(page)
@@ -149,10 +157,10 @@ def test_an_answer_runs_on_while_another_chat_is_in_view(
 
 
 def test_a_killed_server_leaves_a_sentence_and_no_spinner(
-    start_server: StartServer, open_page: OpenPage
+    start_server: StartServer, open_page: OpenPage, transport: str
 ) -> None:
     server = start_server()
-    page = open_page(server.url).page
+    page = open_page(server.url, transport=transport).page
     ask(page, counting(2000, per_second=40))
     wait_for_words(page, 20)
     server.kill()

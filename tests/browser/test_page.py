@@ -51,9 +51,11 @@ def test_an_ordinary_visit_is_without_an_error_or_a_violated_policy(
     assert visit.abroad == []
 
 
-def test_stopping_keeps_what_is_there_and_says_so(start_server: StartServer, open_page: OpenPage) -> None:
+def test_stopping_keeps_what_is_there_and_says_so(
+    start_server: StartServer, open_page: OpenPage, transport: str
+) -> None:
     server = start_server()
-    page = open_page(server.url).page
+    page = open_page(server.url, transport=transport).page
     ask(page, counting(2000, per_second=40))
     wait_for_words(page, 10)
     page.get_by_role("button", name="Stop").click()
@@ -111,8 +113,12 @@ def test_a_chat_that_is_gone_leaves_the_list(server: Server, open_page: OpenPage
     expect(page.locator(".session-link")).to_have_count(0)
 
 
-def test_a_refused_question_keeps_its_text(start_server: StartServer, open_page: OpenPage) -> None:
-    page = open_page(start_server(MAX_MESSAGE_CHARS="40", DEMO_TOKENS_PER_SECOND="0").url).page
+def test_a_refused_question_keeps_its_text(
+    start_server: StartServer, open_page: OpenPage, transport: str
+) -> None:
+    page = open_page(
+        start_server(MAX_MESSAGE_CHARS="40", DEMO_TOKENS_PER_SECOND="0").url, transport=transport
+    ).page
     long = "far too long a question for this server to take"
     ask(page, long)
     expect(page.locator(".question .note")).to_contain_text("shorten it")
@@ -124,8 +130,8 @@ def test_a_refused_question_keeps_its_text(start_server: StartServer, open_page:
     expect(page.locator(".question")).to_have_text(["a short one"])
 
 
-def test_a_failing_model_is_told_at_the_answer(server: Server, open_page: OpenPage) -> None:
-    page = open_page(server.url).page
+def test_a_failing_model_is_told_at_the_answer(server: Server, open_page: OpenPage, transport: str) -> None:
+    page = open_page(server.url, transport=transport).page
     ask(page, "[[demo fail=10]] Will this work out?")
     expect(finished(page).locator(".note.problem")).to_contain_text("The demo model failed")
     page.reload()

@@ -1,0 +1,265 @@
+"""Server-sent events or Socket.IO: the person chooses, and no answer minds."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, WebSocketRoute, expect
+
+from tests import clients
+from tests.browser.chat import answer, ask, counting, finished, said, session_id, stored, wait_for_words
+from tests.browser.conftest import OpenPage
+from tests.browser.line import line_to
+from tests.conftest import StartServer
+from tests.servers import PATIENCE_S, Server
+
+pytestmark = pytest.mark.browser
+
+LIBRARY = "/static/vendor/socket.io/socket.io.esm.min.js"
+# As where a proxy on the way does not know WebSockets.
+NO_WEBSOCKETS = """
+const Real = WebSocket;
+window.WebSocket = class extends Real { constructor(url) { super(url.replace("/socket.io/", "/none/")); } };
+"""
+
+
+def choose(page: Page, transport: str) -> None:
+    page.get_by_role("combobox", name="Answers come via").select_option(transport)
+
+
+def wait_until_it_listens(server: Server) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while "session_join 200" not in server.log:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def followed(page: Page) -> str:
+    """The text of the last answer, once it has ended."""
+    return finished(page).locator(".prose").inner_text()
+
+
+def test_the_choice_is_kept_and_its_library_loaded_when_it_is_needed(
+    server: Server, open_page: OpenPage
+) -> None:
+    visit = open_page(server.url)
+    page = visit.page
+    paths: list[str] = []
+    page.on("request", lambda request: paths.append(request.url.removeprefix(server.url)))
+    choice = page.get_by_role("combobox", name="Answers come via")
+    expect(choice).to_have_value("sse")
+    ask(page, "[[demo echo]] over events")
+    expect(finished(page)).to_contain_text("over events")
+    assert LIBRARY not in paths
+    choose(page, "socket")
+    ask(page, "[[demo echo]] over a socket")
+    expect(finished(page)).to_contain_text("over a socket")
+    assert LIBRARY in paths
+    assert paths.count("/api/chat/stream") == 1
+    page.reload()
+    expect(choice).to_have_value("socket")
+    expect(finished(page)).to_contain_text("over a socket")
+    assert visit.errors == []
+
+
+def test_an_answer_changes_over_in_the_middle_and_nothing_is_lost_or_doubled(
+    start_server: StartServer, open_page: OpenPage
+) -> None:
+    server = start_server()
+    with line_to(server.port) as line:
+        page = open_page(line.url).page
+        ask(page, counting(600, per_second=100))
+        for words, transport in ((30, "socket"), (90, "sse"), (150, "socket"), (210, "sse"), (270, "socket")):
+            wait_for_words(page, words)
+            choose(page, transport)
+        wait_for_words(page, 330)
+        line.cut()
+        wait_for_words(page, 400)
+        expect(page.get_by_role("button", name="Stop")).to_be_visible()
+        text = followed(page)
+    assert [text] == said(server, session_id(page))
+    assert text.split() == [f"word{n}" for n in range(1, 601)]
+
+
+def test_a_question_whose_acknowledgement_is_lost_is_asked_once(server: Server, open_page: OpenPage) -> None:
+    page = open_page(server.url, transport="socket").page
+    lost: list[str] = []
+
+    def meet(socket: WebSocketRoute) -> None:
+        upstream = socket.connect_to_server()
+
+        def pass_on(message: str | bytes) -> None:
+            if not lost and str(message).startswith("43"):
+                lost.append(str(message))
+                upstream.close()
+                socket.close()
+            else:
+                socket.send(message)
+
+        upstream.on_message(pass_on)
+
+    page.route_web_socket("**/socket.io/*", meet)
+    ask(page, counting(20, per_second=100))
+    expect(finished(page).locator(".prose")).to_contain_text("word20")
+    assert len(lost) == 1
+    assert [each["role"] for each in stored(server, session_id(page))["messages"]] == ["user", "assistant"]
+
+
+def test_where_websockets_do_not_get_through_it_polls(start_server: StartServer, open_page: OpenPage) -> None:
+    server = start_server()
+    page = open_page(server.url, transport="socket").page
+    page.add_init_script(NO_WEBSOCKETS)
+    page.reload()
+    ask(page, counting(100, per_second=60))
+    assert [followed(page)] == said(server, session_id(page))
+
+
+def test_what_is_asked_in_one_tab_appears_in_the_other(
+    start_server: StartServer, open_page: OpenPage
+) -> None:
+    server = start_server()
+    page = open_page(server.url, transport="socket").page
+    ask(page, "[[demo echo tps=0]] to begin with")
+    expect(finished(page)).to_contain_text("to begin with")
+    wait_until_it_listens(server)
+    # In a browser of its own, over the other door.
+    other = open_page(page.url).page
+    expect(answer(other)).to_contain_text("to begin with")
+    ask(other, counting(200, per_second=60))
+    wait_for_words(page, 60)
+    expect(page.locator(".question")).to_have_count(2)
+    page.get_by_role("button", name="Stop").click()
+    expect(finished(other).locator(".note")).to_have_text("Stopped.")
+    expect(finished(page).locator(".note")).to_have_text("Stopped.")
+    assert [followed(page), followed(other)] == said(server, session_id(page))[-1:] * 2
+    # Their own questions are not shown twice.
+    ask(page, "[[demo echo]] and mine")
+    expect(finished(page)).to_contain_text("and mine")
+    expect(page.locator(".question")).to_have_count(3)
+    expect(page.locator(".answer")).to_have_count(3)
+
+
+def test_a_draft_and_a_reader_are_left_alone_when_others_ask(
+    start_server: StartServer, open_page: OpenPage
+) -> None:
+    server = start_server()
+    page = open_page(server.url, transport="socket").page
+    ask(page, "[[demo tps=0 tokens=2000]] at length")
+    finished(page)
+    page.locator(".messages").hover()
+    page.mouse.wheel(0, -100_000)
+    expect(page.locator(".question")).to_be_in_viewport()
+    wait_until_it_listens(server)
+    page.get_by_role("textbox", name="Your message").fill("half a tho")
+    clients.ask(server, counting(20, per_second=100), session_id=session_id(page)).all()
+    expect(finished(page)).to_contain_text("word20")
+    expect(page.locator(".question").first).to_be_in_viewport()
+    expect(page.get_by_role("textbox", name="Your message")).to_have_value("half a tho")
+
+
+def test_a_chat_that_others_rename_or_delete_says_so(start_server: StartServer, open_page: OpenPage) -> None:
+    server = start_server(DEMO_TOKENS_PER_SECOND="0")
+    page = open_page(server.url, transport="socket").page
+    ask(page, "[[demo echo]] short-lived")
+    finished(page)
+    path = f"{server.url}/api/chat/sessions/{session_id(page)}"
+    wait_until_it_listens(server)
+    server.pool.request("PATCH", path, json={"title": "Renamed elsewhere"})
+    expect(page.get_by_role("heading", name="Renamed elsewhere")).to_be_visible()
+    expect(page.locator(".session-link")).to_have_text("Renamed elsewhere")
+    server.pool.request("DELETE", path)
+    expect(page.locator("#notice")).to_have_text("This chat was deleted.")
+    expect(page.locator(".session-link")).to_have_count(0)
+
+
+def test_a_server_that_is_replaced_is_come_back_to_quietly(
+    start_server: StartServer, open_page: OpenPage
+) -> None:
+    server = start_server()
+    page = open_page(server.url, transport="socket").page
+    ask(page, counting(150, per_second=60))
+    wait_for_words(page, 20)
+    assert server.stop() == 0, "it lets the answer end first"
+    text = followed(page)
+    assert text.split()[-1] == "word150"
+    server.restart()
+    clients.ask(server, "[[demo echo]] while you were away", session_id=session_id(page)).all()
+    expect(finished(page)).to_contain_text("while you were away")
+    assert said(server, session_id(page))[0] == text
+    expect(page.locator(".note.problem")).to_have_count(0)
+
+
+def test_a_refusal_that_names_a_running_answer_does_not_end_it(
+    start_server: StartServer, open_page: OpenPage
+) -> None:
+    server = start_server()
+    page = open_page(server.url).page
+    running = clients.ask(server, counting(100, per_second=60), session_id="busy")
+    events: list[dict[str, Any]] = page.evaluate(
+        """async (streamId) => {
+            const { ask, follow } = await import("/static/js/socket.js");
+            const { signal } = new AbortController();
+            const all = [];
+            const following = follow(streamId, 0, signal);
+            for await (const event of following) {
+                all.push(event);
+                if (all.length !== 3) continue;
+                const body = JSON.stringify({ message: "me, too", session_id: "busy" });
+                for await (const refused of ask(body, "k", signal)) all.push(refused);
+            }
+            return all;
+        }""",
+        running.stream_id,
+    )
+    (refused,) = [event for event in events if event["kind"] == "refused"]
+    assert (refused["type"], refused["streamId"]) == ("session_busy", running.stream_id)
+    assert events[-1]["kind"] == "done"
+    tokens = "".join(event["text"] for event in events if event["kind"] == "token")
+    assert tokens == events[-1]["full_response"]
+
+
+HEARD = """async (steps) => {
+    const { Heard } = await import("/static/js/heard.js");
+    const { signal } = new AbortController();
+    const heard = new Heard(4);
+    const read = [];
+    const reader = async (after) => {
+        const events = [];
+        read.push({ after, events });
+        for await (const event of heard.read(after, signal)) events.push(event.text ?? event.kind);
+    };
+    const readers = [];
+    for (const [step, ...rest] of steps) {
+        if (step === "read") {
+            if (!heard.want(rest[0])) throw new Error("not wanted");
+            readers.push(reader(rest[0]));
+        } else heard[step](...rest);
+        await null;
+    }
+    heard.cut();
+    await Promise.all(readers);
+    return read;
+}"""
+LIVE = [["token", "five ", 5], ["token", "six seven ", 7], ["token", "eight ", 8], ["end", {"kind": "done"}]]
+EARLY = [["token", "one two ", 2], ["token", "three four ", 4]]
+
+
+def mixtures(left: list[Any], right: list[Any]) -> list[list[Any]]:
+    """Every way to put one list between the items of another, the order of each kept."""
+    if not left or not right:
+        return [left + right]
+    return [[left[0], *rest] for rest in mixtures(left[1:], right)] + [
+        [right[0], *rest] for rest in mixtures(left, right[1:])
+    ]
+
+
+def test_what_comes_late_of_the_beginning_is_put_there(server: Server, open_page: OpenPage) -> None:
+    """An answer that is sent from piece 5 on is read from there and, by another, from the start."""
+    page = open_page(server.url).page
+    whole = ["one two ", "three four ", "five ", "six seven ", "eight ", "done"]
+    for mixture in mixtures(LIVE, EARLY):
+        read = page.evaluate(HEARD, [["read", 4], ["read", 0], *mixture])
+        assert read == [{"after": 4, "events": whole[2:]}, {"after": 0, "events": whole}], json.dumps(mixture)
