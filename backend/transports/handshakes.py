@@ -18,7 +18,7 @@ from backend.access.origins import Origins
 from backend.chat.errors import InvalidRequest, ParleyError, Unavailable
 from backend.transports import web
 from backend.transports.connection import MAX_QUEUED
-from backend.transports.lines import VISIT, WSGI, Lines, StartResponse, Visit, unknown
+from backend.transports.lines import VISIT, WSGI, Lines, StartResponse, UnknownLine, Visit
 from backend.wire.errors import chat_error
 from backend.wire.framing import lists
 
@@ -103,7 +103,7 @@ class Handshakes:
             self._gate.count_refusal(address)
             raise InvalidRequest(f"The request is malformed: {exc}") from exc
         except ParleyError as error:
-            if error.status < 500:
+            if error.status < 500 and not isinstance(error, UnknownLine):
                 self._gate.count_refusal(address)
             raise
 
@@ -129,7 +129,7 @@ class Handshakes:
         """Put the packets that are left of the body in its place."""
         body, visit = environ["wsgi.input"].read(), environ[VISIT]
         if not visit.open:  # meanwhile
-            raise unknown()
+            raise UnknownLine
         try:
             if visit.line.backlog >= MAX_QUEUED:
                 raise ValueError("its connection does not poll for what it is sent")

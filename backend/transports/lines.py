@@ -42,6 +42,13 @@ class Visit:
         return self.line is not None and not self.line.closed
 
 
+class UnknownLine(InvalidRequest):
+    """Not its client's fault: after a restart all that poll come with one."""
+
+    def __init__(self) -> None:
+        super().__init__("This connection is not known here; open a new one")
+
+
 class WebSocket(Protocol):
     """As engine.io's drivers have it."""
 
@@ -146,17 +153,13 @@ class Lines:
         server.eio.on("connect", self._entered)
 
     def visit(self, line_id: str) -> Visit:
-        """Raises InvalidRequest for an id that is not, or no longer, known."""
+        """Raises UnknownLine for an id that is not, or no longer, known."""
         environ = self._server.environ.get(line_id)
         if environ is None:
-            raise unknown()
+            raise UnknownLine
         visit: Visit = environ[VISIT]
         return visit
 
     def _entered(self, line_id: str, environ: dict[str, Any]) -> None:
         environ[VISIT].line = EngineLine(self._server.eio.sockets[line_id])
         self._enter(line_id, environ)
-
-
-def unknown() -> InvalidRequest:
-    return InvalidRequest("This connection is not known here; open a new one")
