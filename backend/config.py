@@ -77,7 +77,7 @@ class Config:
     body_timeout_s: float = variable("BODY_TIMEOUT", some_seconds, 10.0)
     max_handshakes_per_address: int = variable("MAX_HANDSHAKES_PER_ADDRESS", positive, 256)
     handshake_s: float = variable("HANDSHAKE_TIMEOUT", some_seconds, 15.0)
-    recheck_s: float = variable("RECHECK_S", some_seconds, 15.0)
+    recheck_s: float = variable("RECHECK_S", some_seconds, 10.0)
     max_followed_per_socket: int = variable("MAX_FOLLOWED_PER_SOCKET", positive, 100)
     partial_max_chars: int = variable("PARTIAL_MAX_CHARS", whole, 16_384)
     memory_max_bytes: int = variable("MEMORY_MAX_BYTES", positive, 268_435_456)
@@ -112,10 +112,10 @@ def load(environ: Mapping[str, str], folder: Path) -> Config:
     a secret: who meant to set that must not get another one.
     """
     written = _written(folder / ".env")
-    if "" in (written.get("JWT_SECRET"), environ.get("JWT_SECRET")):
+    given = {**written, **{name: value for name, value in environ.items() if value}}
+    if "" in (written.get("JWT_SECRET"), environ.get("JWT_SECRET", "-").strip()):
         raise Misconfigured("JWT_SECRET is empty; set it to 32 random bytes or more, or take it out")
-    env = {name: value for name, value in written.items() if value}
-    env |= {name: value for name, value in environ.items() if value}
+    env = {name: value.strip() for name, value in given.items() if value and value.strip()}
     refuse_not_yet(env)
     values = {}
     for row in fields(Config):

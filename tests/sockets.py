@@ -56,9 +56,13 @@ class Socket:
         """Emit it and wait for its acknowledgement."""
         self._asked += 1
         self.send_frame(f"42{self._asked}" + json.dumps([event, *payload]))
-        while self._asked not in self._acks:
+        return self.acknowledged(self._asked)
+
+    def acknowledged(self, number: int) -> Any:
+        """The acknowledgement of that number."""
+        while number not in self._acks:
             self._read()
-        return self._acks.pop(self._asked)
+        return self._acks.pop(number)
 
     def next(self) -> Event:
         """The next event. Raises Gone."""

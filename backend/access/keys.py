@@ -76,18 +76,21 @@ def shared_secret(secret: str | None, secret_file: Path) -> bytes:
 
 
 def _fit_secret(secret: bytes, where: str) -> bytes:
+    if len(secret) < MIN_SECRET_BYTES:
+        raise Misconfigured(
+            f"{where} has {len(secret)} bytes, and a secret needs {MIN_SECRET_BYTES} at least; set a longer "
+            "one, or remove it and one is made"
+        )
     try:
         jwt.get_algorithm_by_name("HS256").prepare_key(secret)
     except jwt.InvalidKeyError as exc:
         raise Misconfigured(f"{where} holds a public key; a secret must be known to nobody") from exc
-    if len(secret) < MIN_SECRET_BYTES:
-        raise Misconfigured(f"{where} has {len(secret)} bytes; a secret needs {MIN_SECRET_BYTES} at least")
     return secret
 
 
 def _keep_new_secret(path: Path) -> None:
     """It appears whole or not at all, and of several servers that start at once the first one's stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")  # readable by us alone
     try:
         with os.fdopen(handle, "w") as file:

@@ -124,8 +124,8 @@ class Engine:
             self._let_go(log)
             self._withdraw(log, exc)
             raise
+        self._tell(log, log)
         self._runtime.spawn(lambda: self._run(writer, task))
-        self._tell(log)
         return log
 
     def find(self, caller: Caller, stream_id: str) -> Log:
@@ -198,12 +198,13 @@ class Engine:
         """The session the answer goes into: the kept one, else a new one that is not kept yet."""
         if not request.keep:
             return None
-        if request.session_id:
-            kept = self._sessions.get(caller.owner, request.session_id)
+        named = request.target_session_id
+        if named:
+            kept = self._sessions.get(caller.owner, named)
             if kept is not None:
                 return kept
         now = self._runtime.now()
-        session_id = request.session_id or new_id()
+        session_id = named or new_id()
         return Session(caller.owner, session_id, None, request.model, request.system, now, now)
 
     def _task(self, header: Header, session: Session | None, model: Model, request: ChatRequest) -> Task:
@@ -211,7 +212,7 @@ class Engine:
         come between the history and this one."""
         history: Sequence[Message] = ()
         if session is not None:
-            if request.session_id:
+            if request.target_session_id:
                 history = self._sessions.messages(header.owner, session.session_id)
             question = Message(header.question_id, "user", request.message, "done", header.created_at)
             self._sessions.ask(session, question, title_from(request.message))
@@ -229,14 +230,14 @@ class Engine:
     def _run(self, writer: Writer, task: Task) -> None:
         writer.run(task)
         self._let_go(writer.log)
-        self._tell(writer.log)
-
-    def _tell(self, log: Log) -> None:
-        """Its session has a new message: the question as it begins, the answer when it has ended."""
-        header = log.header
+        header = writer.log.header
         if header.session_id is not None:
-            live = self._streams.running(header.owner, header.session_id)
-            self._rooms.tell(header.owner, News(header.session_id, "message", live))
+            self._tell(writer.log, self._streams.running(header.owner, header.session_id))
+
+    def _tell(self, log: Log, live: Log | None) -> None:
+        """Its session has a new message: the question as it begins, the answer when it has ended."""
+        if log.header.session_id is not None:
+            self._rooms.tell(log.header.owner, News(log.header.session_id, "message", live))
 
     def _let_go(self, log: Log) -> None:
         with self._lock:

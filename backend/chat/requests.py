@@ -28,13 +28,15 @@ class Idempotency:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One question, checked. `session_id` None asks for a new session, or for none when `keep` is off.
+    """One question, checked. `session_id` None asks for the session `fallback_session_id`, without that
+    for a new one, or for none when `keep` is off.
 
-    `fingerprint` is a digest of the body as it was sent, for `idempotency_key`.
+    `fingerprint` is a digest of what was asked, for `idempotency_key`.
     """
 
     message: str
     session_id: str | None = None
+    fallback_session_id: str | None = None
     model: str | None = None
     system: str | None = None
     temperature: float | None = None
@@ -43,9 +45,13 @@ class ChatRequest:
     idempotency_key: str | None = None
     fingerprint: str = ""
 
+    @property
+    def target_session_id(self) -> str | None:
+        return self.session_id or self.fallback_session_id
+
     def idempotency(self, caller: Caller) -> Idempotency | None:
         """The key in its scope: an owner's keys are the owner's; an anonymous caller's hold for one
-        address and session."""
+        address and the session it named, if any."""
         if self.idempotency_key is None:
             return None
         scope = f"owner {caller.owner}"

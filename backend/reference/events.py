@@ -82,6 +82,9 @@ class SocketError(Shape):
 class ChatError(SocketError):
     """A refusal, or an answer that broke off."""
 
+    ok: Literal[False] = absent()
+    """Of a refusal, which is the acknowledgement as well: nothing was begun, and `stream_id`, if it is
+    there, is that of an answer in the way."""
     request_id: str = absent()
     """Of a refusal: under this the server's log has it."""
     session_id: Id | None = absent()

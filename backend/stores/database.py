@@ -181,7 +181,8 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
 
 def exclusive(path: Path) -> IO[str]:
     """One process a file: a second would take the first one's running answers for abandoned."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = path.resolve()  # whatever links lead there
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # what is said here is nobody else's
     lease = path.with_name(path.name + ".lock").open("w")
     try:
         fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -8,11 +8,12 @@ from typing import Any, Protocol
 from backend.chat.conversations import Conversations
 from backend.chat.engine import Engine, new_id
 from backend.chat.errors import InvalidRequest
-from backend.chat.log import BATCH_ENTRIES, Log, text_of
+from backend.chat.log import Log
 from backend.chat.ports import Runtime
 from backend.chat.requests import Caller
 from backend.chat.rooms import News
 from backend.telemetry.meters import Meters
+from backend.transports.following import Following
 from backend.wire import sockets as wire
 
 logger = logging.getLogger(__name__)
@@ -41,11 +42,7 @@ class Line(Protocol):
 
 
 class Connection:
-    """Follows answers for its client, each once, however often it was asked to.
-
-    An answer is read from its log only when what was sent before has left: a slow client holds one batch,
-    and what it gets next is longer.
-    """
+    """Follows answers for its client, each once, however often it was asked to."""
 
     def __init__(
         self,
@@ -102,15 +99,16 @@ class Connection:
     def follow(self, log: Log, after: int = 0, partial: bool = False) -> None:
         """Send what comes after piece number `after`, and on to the answer's end. Beginning is left to
         the next turn, so that an acknowledgement goes first. Raises InvalidRequest."""
-        stream_id = log.header.stream_id
-        known = self._following.get(stream_id)
-        if known is not None:
-            self._runtime.spawn(lambda: known.fill(after))
-            return
+        following = self._following.get(log.header.stream_id) or self._begin(log, after)
+        following.partial = following.partial or partial
+        following.take_up(after)
+
+    def _begin(self, log: Log, after: int) -> Following:
         self.check_room()
-        following = Following(self, log, after, self._partial_max_chars if partial else None)
-        self._following[stream_id] = following
+        following = Following(self, log, after, self._partial_max_chars, self._runtime.signal())
+        self._following[log.header.stream_id] = following
         self._runtime.spawn(lambda: self._run(following))
+        return following
 
     def _run(self, following: Following) -> None:
         log = following.log
@@ -137,8 +135,8 @@ class Connection:
         if self._left:  # meanwhile, when the store let others run
             self.leave(session_id)
             return live
-        if live is not None:
-            self.follow(live, live.count)
+        if live is not None and live.header.stream_id not in self._following:
+            self._begin(live, live.count).hold()
         return live
 
     def leave(self, session_id: str) -> None:
@@ -172,48 +170,3 @@ class Connection:
         while self.line.backlog and not self.closed:
             self._runtime.sleep(pause_s)
             pause_s = min(pause_s * 2, DRAIN_POLL_MAX_S)
-
-
-class Following:
-    """One connection's way through one answer, from piece number `begun` + 1."""
-
-    def __init__(self, connection: Connection, log: Log, after: int, partial_max_chars: int | None) -> None:
-        self.log = log
-        self.later: list[News] = []
-        self._connection = connection
-        self._after = after
-        self._begun = min(after, log.count)
-        self._partial_max_chars = partial_max_chars
-
-    def run(self, engine: Engine) -> None:
-        log, connection = self.log, self._connection
-        offset = log.offset_of(self._begun)
-        said = "" if self._partial_max_chars is None else log.text_until(offset)
-        if self._after > self._begun:
-            connection.send(wire.reset_packet(log.header, log.text_until(offset), self._begun))
-        for batch in engine.follow(log, offset):
-            if connection.closed:
-                return
-            if batch is None:
-                continue
-            partial = None
-            if self._partial_max_chars is not None:
-                said += "".join(map(text_of, batch.entries))
-                partial = said if len(said) <= self._partial_max_chars else None
-            if packet := wire.token_packet(log.header, batch, partial):
-                connection.send(packet)
-            if batch.closing is not None:
-                connection.send(wire.closing_packet(log))
-            connection.wait_drained()
-
-    def fill(self, after: int) -> None:
-        """Send also the pieces between `after` and where this began."""
-        log, connection = self.log, self._connection
-        until, self._begun = self._begun, min(after, self._begun)
-        offset, end = log.offset_of(self._begun), log.offset_of(until)
-        while offset < end and not connection.closed:
-            batch = log.read(offset, min(BATCH_ENTRIES, end - offset))
-            if packet := wire.token_packet(log.header, batch):
-                connection.send(packet)
-            offset = batch.end
-            connection.wait_drained()

@@ -38,12 +38,13 @@ class Events:
     def _ask(self, connection: Connection, payload: Body) -> dict[str, Any]:
         asked = parse(wire.ChatStreamBody, payload)
         limits, key = self._limits, asked.idempotency_key
-        fingerprint = wire.fingerprint_of(payload)
-        request = question(asked, fingerprint, key, limits.max_message_chars, limits.max_answer_tokens)
-        if request.session_id is None:
-            request = replace(request, session_id=connection.own_session_id)
+        request = question(asked, key, limits.max_message_chars, limits.max_answer_tokens)
+        request = replace(request, fallback_session_id=connection.own_session_id)
         connection.check_room()
         log = self._engine.open(connection.caller, request)
+        if asked.session_id is None:
+            # Another one if it joined what it had asked over an earlier connection: it goes on there.
+            connection.own_session_id = log.header.session_id or connection.own_session_id
         connection.follow(log, 0, asked.partial)
         return ids_of(log)
 

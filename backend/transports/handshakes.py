@@ -24,6 +24,7 @@ from backend.wire.framing import lists
 
 PATH = "/socket.io/"
 TRANSPORTS = ("polling", "websocket")
+ALWAYS = [("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store")]
 CORS_HEADERS = [
     ("Access-Control-Allow-Methods", "GET, POST"),
     ("Access-Control-Allow-Headers", "Authorization, Content-Type"),
@@ -58,10 +59,10 @@ class Handshakes:
         self._nameless: set[Visit] = set()
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        if not environ.get("PATH_INFO", "").startswith(PATH):
+        if not f"{environ.get('PATH_INFO', '')}/".startswith(PATH):
             return self._app(environ, start_response)
         request_id = web.request_id(environ.get("HTTP_X_REQUEST_ID", ""))
-        headers = [("X-Request-Id", request_id), ("X-Content-Type-Options", "nosniff"), *self._cors(environ)]
+        headers = [("X-Request-Id", request_id), *ALWAYS, *self._cors(environ)]
 
         def start(status: str, given: list[tuple[str, str]], *rest: Any) -> Any:
             return start_response(status, [*given, *headers], *rest)

@@ -6,7 +6,9 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from backend.access.gate import Gate
 from backend.chat.errors import Unauthorized, Unavailable
@@ -82,19 +84,25 @@ class Seats:
         for seat in list(self._seats.values()):
             self._send_away(seat)
 
-    def _recheck(self, seat: Seat) -> None:
-        """A token holds for its connection only as long as it would open another."""
-        now_s = self._runtime.monotonic()
-        if now_s < seat.recheck_at_s or seat.connection.token is None:
+    def check(self, seat: Seat) -> None:
+        """A token holds for its connection only as long as it would open another: else its client is told
+        and disconnected, and Unauthorized raised."""
+        if seat.connection.token is None:
             return
-        seat.recheck_at_s = now_s + self._recheck_s
+        seat.recheck_at_s = self._runtime.monotonic() + self._recheck_s
         try:
             self._gate.identify(seat.connection.token, seat.visit.address)
         except Unauthorized as error:
             seat.connection.emit("auth_expired", chat_error(error, None))
-            self._disconnect(seat.sid)
+            self._runtime.spawn(partial(self._disconnect, seat.sid))
+            raise
         except Unavailable:
             logger.warning("a socket's token could not be looked at again; it stays for now")
+
+    def _recheck(self, seat: Seat) -> None:
+        if self._runtime.monotonic() >= seat.recheck_at_s:
+            with suppress(Unauthorized):
+                self.check(seat)
 
     def _drain(self, seat: Seat) -> None:
         now_s = self._runtime.monotonic()

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from secrets import token_hex
 from typing import Any
 
@@ -31,8 +32,8 @@ from backend.transports.events import Events, Handler
 from backend.transports.handshakes import Handshakes
 from backend.transports.lines import VISIT, WSGI, Lines, Visit, strict
 from backend.transports.seats import Seat, Seats
-from backend.wire import sockets as wire
 from backend.wire.errors import chat_error
+from backend.wire.sockets import acknowledgement, payload_of
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +146,7 @@ class Sockets:
             self._chat_limits.partial_max_chars,
         )
         seat = self._seats.take(request.sid, connection, visit)  # type: ignore[attr-defined]
-        visit.frames.refuse = lambda error: self._tell_refusal(seat, error)
+        visit.frames.refuse = partial(self._refuse_unread, seat)
         self._handshakes.named(visit)
 
     def _identify(self, auth: Any, visit: Visit) -> tuple[str | None, Caller]:
@@ -168,8 +169,9 @@ class Sockets:
                 return None
             started_s, request_id = self._runtime.monotonic(), token_hex(8)
             try:
+                self._seats.check(seat)
                 with self._counted(seat.visit):
-                    said = {"ok": True, **handle(seat.connection, wire.payload_of(payload))}
+                    said = {"ok": True, **handle(seat.connection, payload_of(payload))}
             except ParleyError as error:
                 said = self._refuse(seat, error, request_id)
             except Exception:
@@ -206,17 +208,19 @@ class Sockets:
 
     def _refuse(self, seat: Seat, error: ParleyError, request_id: str) -> dict[str, Any]:
         self._meters.refused("socket", error.type)
-        fields = chat_error(error, request_id)
-        seat.connection.emit("chat_stream_error", fields)
-        return {"ok": False, **fields}
+        said = {"ok": False, **chat_error(error, request_id)}
+        seat.connection.emit("chat_stream_error", said)
+        return said
 
-    def _tell_refusal(self, seat: Seat, error: ParleyError) -> None:
-        """Of an event that could not be read."""
+    def _refuse_unread(self, seat: Seat, error: ParleyError, number: str) -> None:
+        """An event that could not be read; `number` is its acknowledgement's, if it wants one."""
         try:
             with self._counted(seat.visit):
                 raise error
         except ParleyError as refused:
-            self._refuse(seat, refused, token_hex(8))
+            said = self._refuse(seat, refused, token_hex(8))
+        if number:
+            seat.connection.send(acknowledgement(number, said))
 
 
 def token_of(auth: Any, authorization: str | None) -> str | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Any, TypeVar
 
+import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -89,12 +91,10 @@ def chat_request(
 ) -> tuple[ChatRequest, bool]:
     """The question, and whether each event shall carry the text so far. Raises InvalidRequest."""
     asked = parse(ChatBody, body)
-    return question(asked, body.fingerprint, key, max_message_chars, max_answer_tokens), asked.partial
+    return question(asked, key, max_message_chars, max_answer_tokens), asked.partial
 
 
-def question(
-    asked: ChatBody, fingerprint: str, key: str | None, max_message_chars: int, max_answer_tokens: int
-) -> ChatRequest:
+def question(asked: ChatBody, key: str | None, max_message_chars: int, max_answer_tokens: int) -> ChatRequest:
     """What a model cannot check of a question: the limits that are set."""
     if len(asked.message) > max_message_chars:
         raise InvalidRequest(
@@ -112,8 +112,14 @@ def question(
         temperature=asked.temperature,
         max_tokens=asked.max_tokens,
         idempotency_key=idempotency_key(key),
-        fingerprint=fingerprint,
+        fingerprint=fingerprint_of(asked),
     )
+
+
+def fingerprint_of(asked: ChatBody) -> str:
+    """The same for what asks the same, over whichever door: how the answer is sent is not part of it."""
+    fields = asked.model_dump(exclude_none=True, exclude={"partial", "idempotency_key"})
+    return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def idempotency_key(key: str | None) -> str | None:

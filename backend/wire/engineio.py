@@ -16,7 +16,9 @@ MAX_PACKETS = 16
 MAX_ATTACHMENTS = 16
 SEPARATOR = "\x1e"
 
-_PLAIN = frozenset({"1", "2", "2probe", "3", "3probe", "5", "6"})
+_POLLED = frozenset({"1", "3"})
+_PLAIN = _POLLED | {"2probe", "5"}
+_RESERVED = ("connect", "disconnect")
 _PACKET = re.compile(
     r"4(?P<type>[0-6])(?:(?P<attachments>[0-9]{1,10})-)?(?P<namespace>/[^,\[{]{0,64}(?:,|$))?"
     r"(?P<id>[0-9]{1,15})?(?P<data>[\[{].*)?",
@@ -33,12 +35,13 @@ class Frames:
     """One connection's frames, in their order.
 
     No event here takes binary payloads: a binary event is read as one whose attachments are left as their
-    placeholders, and the attachments are skipped. `refuse` is told of an event that is no strict JSON;
-    unset, before there is anybody to tell, that is a BadFrame.
+    placeholders, and the attachments are skipped. `refuse` is told of an event that is no strict JSON,
+    with the id that its acknowledgement would have, empty for none; unset, before there is anybody to
+    tell, that is a BadFrame.
     """
 
     def __init__(self) -> None:
-        self.refuse: Callable[[InvalidJson], None] | None = None
+        self.refuse: Callable[[InvalidJson, str], None] | None = None
         self._attachments = 0
 
     def read(self, frame: str | bytes) -> str | None:
@@ -56,7 +59,7 @@ class Frames:
         except InvalidJson as exc:
             if self.refuse is None:
                 raise BadFrame("The frame is not JSON") from exc
-            self.refuse(exc)
+            self.refuse(exc, packet["id"] or "")
             return None
 
     def read_payload(self, body: str) -> str:
@@ -64,6 +67,8 @@ class Frames:
         packets = body.split(SEPARATOR)
         if len(packets) > MAX_PACKETS:
             raise BadFrame(f"A request may carry {MAX_PACKETS} packets")
+        if any(packet in _PLAIN - _POLLED for packet in packets):
+            raise BadFrame("Such packets are for WebSockets")
         return SEPARATOR.join(filter(None, map(self.read, packets)))
 
     def _skip(self) -> None:
@@ -85,8 +90,8 @@ class Frames:
         raise BadFrame("A client does not send such packets")
 
     def _event(self, packet: re.Match[str], value: list[object]) -> str:
-        if not value or not isinstance(value[0], str):
-            raise BadFrame("An event has a name")
+        if not value or not isinstance(value[0], str) or value[0] in _RESERVED:
+            raise BadFrame("An event has a name, and not that of a packet")
         attachments = int(packet["attachments"] or 0)
         if attachments > MAX_ATTACHMENTS:
             raise BadFrame(f"An event may have {MAX_ATTACHMENTS} attachments")

@@ -59,16 +59,13 @@ def payload_of(arguments: tuple[Any, ...]) -> Body:
     return body_of(arguments[0])
 
 
-def fingerprint_of(payload: Body) -> str:
-    """As the body of the same question over HTTP, where the key is a header."""
-    if "idempotency_key" not in payload.fields:
-        return payload.fingerprint
-    fields = {name: value for name, value in payload.fields.items() if name != "idempotency_key"}
-    return body_of(fields).fingerprint
-
-
 def packet(event: str, fields: dict[str, Any]) -> str:
     return f'2["{event}",{orjson.dumps(fields).decode()}]'
+
+
+def acknowledgement(number: str, fields: dict[str, Any]) -> str:
+    """For the event that was sent with this number."""
+    return f"3{number}[{orjson.dumps(fields).decode()}]"
 
 
 def token_packet(header: Header, batch: Batch, partial: str | None = None) -> str:

@@ -115,6 +115,45 @@ def test_an_answer_is_stopped_from_another_socket(start_server: StartServer) -> 
         assert stopper.call("chat_stop", {"stream_id": stream_id}) == stopped
 
 
+def test_an_event_that_is_no_strict_json_is_refused_and_acknowledged(server: Server) -> None:
+    socket = Socket(server)
+    for data in ('{"message":"\\ud800"}', '{"message":"x","max_tokens":18446744073709551616}', "NaN"):
+        socket.send_frame(f'4277["chat_stream",{data}]')
+        name, error = socket.next()
+        assert (name, error["ok"], error["type"]) == ("chat_stream_error", False, "invalid_json")
+        assert socket.acknowledged(77) == error
+    assert socket.call("chat_stream", {"message": "Say hello"})["ok"], "the connection goes on"
+
+
+def test_a_question_that_could_not_be_followed_is_not_asked(start_server: StartServer) -> None:
+    with FakeUpstream([head(), chunk("a"), stall()]) as upstream:
+        server = with_upstream(start_server, upstream, MAX_FOLLOWED_PER_SOCKET="2")
+        socket = Socket(server)
+        for session_id in ("a", "b"):
+            assert socket.call("chat_stream", {"message": "go", "session_id": session_id})["ok"]
+        refused = socket.call("chat_stream", {"message": "go", "session_id": "c"})
+        assert (refused["ok"], refused["code"]) == (False, 400)
+        assert clients.call(server, "GET", "/api/chat/sessions/c")[0] == 404
+        upstream.asked(2)
+        assert upstream.calls == 2
+
+
+def test_a_lost_acknowledgement_costs_nothing(start_server: StartServer) -> None:
+    """A bare client asks again with its key, on another connection."""
+    with FakeUpstream(answer(20, gap_s=0.01)) as upstream:
+        server = with_upstream(start_server, upstream)
+        first = Socket(server)
+        asked = {"message": "go", "idempotency_key": "k", "temperature": None}
+        joined = first.call("chat_stream", asked)
+        first.drop()
+        second = Socket(server)
+        assert second.call("chat_stream", {**asked, "partial": False}) == joined
+        assert text_of(second.answer()) == "".join(f"t{n} " for n in range(20))
+        again = second.call("chat_stream", {"message": "go on"})
+        assert again["session_id"] == joined["session_id"], "it goes on in the session it came back to"
+        assert upstream.calls == 2
+
+
 def test_a_failed_answer_ends_with_its_error(server: Server) -> None:
     socket = Socket(server)
     ids = socket.call("chat_stream", {"message": "go [[demo fail=3]]"})
@@ -156,7 +195,7 @@ def test_a_refusal_is_the_acknowledgement_and_an_event(
     assert (refused["ok"], refused["code"], refused["type"]) == (False, code, kind)
     name, error = socket.next()
     assert name == "chat_stream_error"
-    assert {"ok": False, **error} == refused
+    assert error == refused
     assert socket.call("chat_stream", {"message": "Say hello"})["ok"], "the connection goes on"
 
 
@@ -231,23 +270,56 @@ def test_who_has_left_a_session_hears_no_more_of_it(server: Server) -> None:
     assert not watcher.heard
 
 
-def test_however_a_socket_follows_an_answer_it_gets_each_event_once(start_server: StartServer) -> None:
-    with FakeUpstream(answer(200, gap_s=0.005)) as upstream:
+def test_who_joins_and_resumes_at_once_gets_each_event_once_and_in_order(start_server: StartServer) -> None:
+    with FakeUpstream(answer(600, gap_s=0.002)) as upstream:
         server = with_upstream(start_server, upstream)
         following = clients.ask(server, "go", session_id="s")
         for event in following:
-            if event.number == 50:
+            if event.number == 200:
+                break
+        for resume_first in (False, True):
+            socket = Socket(server)
+            events = [
+                ("session_join", {"session_id": "s"}),
+                ("chat_resume", {"stream_id": following.stream_id, "after": 10}),
+                ("chat_resume", {"stream_id": following.stream_id, "after": 100}),
+            ]
+            for name, payload in reversed(events) if resume_first else events:
+                socket.emit(name, payload)
+            heard = socket.answer()
+            names = [name for name, _ in heard]
+            assert names == ["chat_token"] * (len(names) - 1) + ["chat_complete"]
+            counts = [data["count"] for name, data in heard if name == "chat_token"]
+            assert counts == sorted(set(counts))
+            assert text_of(heard) == "".join(f"t{n} " for n in range(10, 600))
+        following.drop()
+
+
+def test_who_asks_late_for_what_came_before_is_told_the_whole_text_and_goes_on(
+    start_server: StartServer,
+) -> None:
+    with FakeUpstream(answer(300, gap_s=0.005)) as upstream:
+        server = with_upstream(start_server, upstream)
+        following = clients.ask(server, "go", session_id="s")
+        for event in following:
+            if event.number == 100:
                 break
         socket = Socket(server)
-        live = socket.call("session_join", {"session_id": "s"})["live_stream"]
-        assert live["stream_id"] == following.stream_id
-        assert live["count"] >= 50
-        for after in (live["count"], 10, 0, 0, 5):
-            assert socket.call("chat_resume", {"stream_id": live["stream_id"], "after": after})["ok"]
-        tokens = [data for name, data in socket.answer() if name == "chat_token"]
-        # A token may carry the text of several; in the order of their counts they are the answer.
-        tokens.sort(key=lambda data: data["count"])
-        assert "".join(data["token"] for data in tokens) == "".join(f"t{n} " for n in range(200))
+        socket.call("session_join", {"session_id": "s"})
+        socket.until("chat_token")
+        asked = {"stream_id": following.stream_id, "after": 0, "partial": True}
+        for _ in range(3):
+            assert socket.call("chat_resume", asked)["ok"]
+        said, resets, partials = "", 0, 0
+        for name, data in socket.answer():
+            if name == "chat_reset":
+                said, resets = data["partial"], resets + 1
+            elif name == "chat_token":
+                partials += data.get("partial") is not None
+                said += data["token"]
+        assert resets == 1
+        assert said == "".join(f"t{n} " for n in range(300))
+        assert partials, "asked for, it comes from then on"
         following.drop()
 
 

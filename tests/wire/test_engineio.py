@@ -35,12 +35,14 @@ def test_what_clients_send_passes_as_it_is(frame: str) -> None:
 @pytest.mark.parametrize(
     "frame",
     [
-        "", "0", "7", "x", "2x", "3x", "4", "47", "4x", "4[", "40[1]", "40x", "401{}", "41{}", "411",
-        "42", "42{}", "42[]", "42[1]", '42["a"', '42x["a"]', "43[1]", "431[1]", '44{"message":"x"}', "46",
-        '421-["a"]', '45["a"]', '4517-["a"]', '459999999999-["a"]', '4599999999999["a"]',
+        "", "0", "7", "x", "2", "2x", "3x", "3probe", "6", "4", "47", "4x", "4[", "40[1]", "40x", "401{}",
+        "41{}",        "411", "42", "42{}", "42[]", "42[1]", '42["a"', '42x["a"]', "43[1]", "431[1]",
+        '44{"message":"x"}', "46",        '421-["a"]', '45["a"]', '4517-["a"]', '459999999999-["a"]', '4599999999999["a"]',
         '4510000000000-["a"]',
         "421" + "0" * 99 + '["a"]', '42٣["a"]', "4" + "[" * 100_000, "42" + "[" * 100_000, b"binary", "bAAAA",
-        '42["a",NaN]', '42["a",{"b":1,"b":2}]', '42["a","\\ud800"]', '42["a",1e999]',
+
+        '42["connect",{}]', '42["disconnect"]', '421["connect"]', '42["a",NaN]',
+        '42["a",{"b":1,"b":2}]', '42["a","\\ud800"]', '42["a",1e999]',
     ],
 )  # fmt: skip
 def test_what_no_client_sends_ends_the_connection(frame: str | bytes) -> None:
@@ -49,11 +51,11 @@ def test_what_no_client_sends_ends_the_connection(frame: str | bytes) -> None:
 
 
 def test_an_event_that_is_no_strict_json_is_told_when_there_is_somebody_to_tell() -> None:
-    frames, refused = Frames(), list[InvalidJson]()
-    frames.refuse = refused.append
-    for data in ("NaN", '{"b":1,"b":2}', '"\\ud800"', "1e999", "[" * 100_000):
-        assert frames.read(f'42["a",{data}]') is None
-    assert len(refused) == 5
+    frames, refused = Frames(), list[tuple[InvalidJson, str]]()
+    frames.refuse = lambda error, number: refused.append((error, number))
+    for number, data in enumerate(("NaN", '{"b":1,"b":2}', '"\\ud800"', "1e999", "[" * 100_000)):
+        assert frames.read(f'42{number or ""}["a",{data}]') is None
+    assert [number for _, number in refused] == ["", "1", "2", "3", "4"]
     assert frames.read('42["a"]') == '42["a"]'
 
 
@@ -76,6 +78,12 @@ def test_attachments_are_few() -> None:
     assert Frames().read(f'45{MAX_ATTACHMENTS}-["a"]')
     with pytest.raises(BadFrame):
         Frames().read(f'45{MAX_ATTACHMENTS + 1}-["a"]')
+
+
+@pytest.mark.parametrize("packet", ["2", "2probe", "5", "6"])
+def test_what_belongs_to_websockets_does_not_come_by_polling(packet: str) -> None:
+    with pytest.raises(BadFrame):
+        Frames().read_payload(SEPARATOR.join(['42["a"]', packet]))
 
 
 def test_a_polling_request_carries_few_packets() -> None:
