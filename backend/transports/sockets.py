@@ -116,9 +116,10 @@ class Sockets:
         hush_sockets()
         server = self._socketio.server
         server.eio._async = {**server.eio._async, "websocket": strict(websocket, runtime.sleep)}
+        self._lines = Lines(server)
         self._handshakes = Handshakes(
             app.wsgi_app,
-            Lines(server),
+            self._lines,
             origins,
             gate,
             runtime.monotonic,
@@ -140,8 +141,9 @@ class Sockets:
         self._socketio.on("*")(lambda _name, *payload: unknown(*payload))
 
     def tend(self) -> None:
-        """What must be done every second or so: close the nameless, look at tokens again, and while the
-        server drains send away who waits for nothing."""
+        """What must be done every second or so: send pings, close the nameless, look at tokens again, and
+        while the server drains send away who waits for nothing."""
+        self._lines.tend()
         self._handshakes.tend()
         for seat in list(self._seats.values()):
             self._recheck(seat)
