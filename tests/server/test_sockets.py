@@ -320,6 +320,7 @@ def test_a_stop_is_seen_by_everybody_who_follows(start_server: StartServer) -> N
         stream_id = sockets[0].call("chat_stream", {"message": "go"})["stream_id"]
         for other in sockets[1:]:
             other.call("chat_resume", {"stream_id": stream_id})
+        sockets[0].until("chat_token")
         assert clients.call(server, "POST", f"/api/chat/streams/{stream_id}/stop")[0] == 200
         for each in sockets:
             *_, (name, complete) = each.answer()
