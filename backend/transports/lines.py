@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
@@ -10,7 +12,7 @@ from typing import Any, Protocol, TypeAlias
 import engineio
 import socketio
 from engineio.exceptions import SocketIsClosedError
-from engineio.packet import MESSAGE, Packet
+from engineio.packet import MESSAGE, PING, Packet
 
 from backend.chat.errors import InvalidRequest
 from backend.wire.engineio import BadFrame, Frames
@@ -116,10 +118,16 @@ def strict(websocket: Callable[..., WSGI], sleep: Callable[[float], None]) -> Ca
 
 
 class EngineLine:
-    """A `Line` over one of engine.io's connections."""
+    """A `Line` over one of engine.io's connections.
+
+    Its pings are sent by `ping`: engine.io would keep a green thread waiting for each, and for 25 s longer
+    than the connection is there.
+    """
 
     def __init__(self, socket: Any) -> None:
         self._socket = socket
+        self._ping_at_s = math.inf
+        socket.schedule_ping = self._schedule_ping
 
     @property
     def closed(self) -> bool:
@@ -143,6 +151,19 @@ class EngineLine:
     def drop(self) -> None:
         self._socket.close(wait=False, abort=True)
 
+    def ping(self) -> None:
+        """Send one if it is time."""
+        if time.monotonic() >= self._ping_at_s and not self.closed:
+            self._ping_at_s = math.inf
+            self._socket.last_ping = time.time()
+            self._socket.send(Packet(PING))
+
+    def _schedule_ping(self) -> None:
+        """It is open, or has answered the last one, unless it was not asked."""
+        if self._socket.last_ping is not None:
+            self._socket.last_ping = None
+            self._ping_at_s = time.monotonic() + self._socket.server.ping_interval
+
 
 class Lines:
     """All of them, by engine.io's ids."""
@@ -151,6 +172,11 @@ class Lines:
         self._server = server
         self._enter = server.eio.handlers["connect"]
         server.eio.on("connect", self._entered)
+
+    def tend(self) -> None:
+        """Send the pings that are due. Call every second or so."""
+        for environ in list(self._server.environ.values()):
+            environ[VISIT].line.ping()
 
     def visit(self, line_id: str) -> Visit:
         """Raises UnknownLine for an id that is not, or no longer, known."""

@@ -94,9 +94,10 @@ class Sockets:
         self._seats = Seats(gate, runtime, limits.recheck_s, server.disconnect)
         meters.sockets_open.set_function(self._seats.__len__)
         server.eio._async = {**server.eio._async, "websocket": strict(websocket, runtime.sleep)}
+        self._lines = Lines(server)
         self._handshakes = Handshakes(
             app.wsgi_app,
-            Lines(server),
+            self._lines,
             origins,
             gate,
             runtime.monotonic,
@@ -113,8 +114,9 @@ class Sockets:
         self._socketio.on("*")(lambda _name, *payload: unknown(*payload))
 
     def tend(self) -> None:
-        """What must be done every second or so: close who does not say who they are, send away who must
-        leave."""
+        """What must be done every second or so: send pings, close who does not say who they are, send away
+        who must leave."""
+        self._lines.tend()
         self._handshakes.tend()
         self._seats.tend(self._engine.draining)
 

@@ -6,15 +6,20 @@ import json
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from secrets import token_hex
+from threading import Lock
+from typing import Any
 
 import pytest
 import urllib3
 
+from tests.access import signing
 from tests.access.signing import SECRET
 from tests.conftest import StartServer
 from tests.server.test_access import ASK, HELLO, PROMPT, SESSIONS, V1, as_
 from tests.server.test_parsing import refused, send
 from tests.servers import Server
+from tests.sockets import Socket
 
 pytestmark = pytest.mark.server
 
@@ -56,6 +61,103 @@ def test_of_a_hundred_at_once_exactly_thirty_are_answered(metered: StartServer) 
         responses = list(threads.map(lambda number: send(server, *doors[number % 2]), range(100)))
     assert Counter(response.status for response in responses) == {200: 30, 429: 70}
     assert all("X-Stream-Id" in response.headers for response in responses if response.status == 200)
+
+
+class Doors:
+    """Every door there is, for one caller. Asking gives the status."""
+
+    def __init__(self, server: Server, who: str | None, addresses: int = 1) -> None:
+        self.server = server
+        self.lock = Lock()
+        self.headers = [{**as_(who), "X-Forwarded-For": f"192.0.2.{n}"} for n in range(addresses)]
+        token = None if who is None else signing.token(sub=who)
+        lines = [[f"{name}: {value}" for name, value in headers.items()] for headers in self.headers]
+        self.sockets = [Socket(server, token, header=line) for line in lines]
+
+    def sse(self, number: int) -> int:
+        return send(self.server, ASK, HELLO, **self.headers[number % len(self.headers)]).status
+
+    def v1(self, number: int) -> int:
+        return send(self.server, V1, PROMPT, **self.headers[number % len(self.headers)]).status
+
+    def socket(self, number: int) -> int:
+        return int(self.said(number).get("code", 200))
+
+    def said(self, number: int) -> dict[str, Any]:
+        """The acknowledgement of the question on a socket."""
+        question = {"message": "[[demo echo]] Hi", "session_id": token_hex(8)}
+        with self.lock:
+            said: dict[str, Any] = self.sockets[number % len(self.sockets)].call("chat_stream", question)
+        return said
+
+    def ask(self, number: int) -> int:
+        """Through one of them, and from one of the addresses."""
+        return (self.sse, self.socket, self.v1)[number % 3](number // 3)
+
+
+CALLERS = pytest.mark.parametrize(("who", "addresses"), [(None, 1), ("alice", 2)], ids=["anonymous", "alice"])
+
+
+@CALLERS
+def test_thirty_a_minute_is_what_a_caller_has_over_all_three_doors(
+    metered: StartServer, who: str | None, addresses: int
+) -> None:
+    doors = Doors(metered(RATE_LIMIT="30/minute", TRUSTED_PROXIES="1"), who, addresses)
+    assert [doors.ask(number) for number in range(30)] == [200] * 30
+    assert [doors.ask(number) for number in range(30, 42)] == [429] * 12
+
+
+@CALLERS
+def test_of_a_hundred_at_once_through_all_three_doors_exactly_thirty_are_answered(
+    metered: StartServer, who: str | None, addresses: int
+) -> None:
+    server = metered(RATE_LIMIT="30/minute", TRUSTED_PROXIES="1")
+    doors = [Doors(server, who, addresses) for _ in range(20)]
+    with ThreadPoolExecutor(50) as threads:
+        statuses = list(threads.map(lambda number: doors[number % 20].ask(number), range(100)))
+    assert Counter(statuses) == {200: 30, 429: 70}
+    counts = json.loads(send(server, "GET /api/status").data)["counts"]
+    assert counts["live_streams"] <= 30
+
+
+def test_a_question_too_many_on_a_socket_is_refused_twice_and_told_when_to_come_back(
+    metered: StartServer,
+) -> None:
+    server = metered(RATE_LIMIT="2/minute")
+    client = Socket(server)
+    for _ in range(2):
+        assert client.call("chat_stream", {"message": "[[demo echo]] Hi"})["ok"]
+        client.answer()
+    refused = client.call("chat_stream", {"message": "[[demo echo]] Hi"})
+    assert (refused["ok"], refused["code"], refused["type"]) == (False, 429, "rate_limited")
+    assert 1 <= refused["retry_after"] <= 60
+    assert client.next() == ("chat_stream_error", {name: refused[name] for name in refused if name != "ok"})
+    other = Socket(server)
+    assert other.call("chat_stream", {"message": "[[demo echo]] Hi"})["code"] == 429, (
+        "an address has one budget"
+    )
+    assert Socket(server, signing.token()).call("chat_stream", {"message": "[[demo echo]] Hi"})["ok"]
+
+
+def test_only_a_new_answer_is_paid_for_on_a_socket_as_well(metered: StartServer) -> None:
+    server = metered(RATE_LIMIT="2/minute")
+    client = Socket(server)
+    asked = {"message": "[[demo hang=1]] Hi", "session_id": "s", "idempotency_key": "k"}
+    ids = client.call("chat_stream", asked)
+    for event, payload, code in (
+        ("chat_stream", {"message": ""}, 400),
+        ("chat_stream", {"message": "a", "model": "none"}, 404),
+        ("chat_stream", {"message": "a", "session_id": "s"}, 409),
+        ("chat_stream", {**asked, "message": "b"}, 422),
+        ("chat_stream", asked, 200),
+        ("chat_resume", {"stream_id": ids["stream_id"]}, 200),
+        ("session_join", {"session_id": "s"}, 200),
+        ("chat_stop", {"stream_id": ids["stream_id"]}, 200),
+    ):
+        assert client.call(event, payload).get("code", 200) == code
+    assert budget_of(send(server, ASK, HELLO)) == (2, 0)
+    assert client.call("chat_stream", {"message": "[[demo echo]] Hi"})["code"] == 429
+    assert client.call("chat_stream", asked)["stream_id"] == ids["stream_id"], "joining costs nothing"
 
 
 def test_a_refusal_has_the_shape_of_its_door(metered: StartServer) -> None:

@@ -485,13 +485,10 @@ def test_a_flood_of_pings_or_of_packets_holds_up_nobody_else(quiet: Server) -> N
                 thread.join(PATIENCE_S)
 
 
-@pytest.mark.parametrize(
-    "packet", ["40/" + "x" * 60 + ",", '421["session_leave",{"session_id":"%s"}]' % ("a" * 64)]
-)
-def test_who_sends_and_does_not_read_is_not_read_either(quiet: Server, packet: str) -> None:
+def test_who_sends_and_does_not_read_is_not_read_either(quiet: Server) -> None:
     line = connected(quiet)
     line.socket.settimeout(1.0)
-    flood, before = masked(TEXT, packet.encode()) * 2000, quiet.memory_bytes
+    flood, before = masked(TEXT, b"40/%b," % (b"x" * 60)) * 2000, quiet.memory_bytes
     with pytest.raises(TimeoutError):
         for _ in range(500):
             line.send(flood)
