@@ -291,11 +291,13 @@ def run_over(line: Line, folder: Path, *command: str) -> str:
 
 
 def assert_resumed(server: Server) -> None:
-    assert re.search(r"GET /api/chat/streams/\S+ 200", server.log)
+    assert re.search(r"(GET /api/chat/streams/\S+|chat_resume) 200", server.log)
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("heading", ["Python, standard library only", "Python with httpx"])
+@pytest.mark.parametrize(
+    "heading", ["Python, standard library only", "Python with httpx", "Socket.IO in Python"]
+)
 def test_a_python_example_goes_on_over_a_cut_line(
     heading: str, slow: Server, line: Line, tmp_path: Path
 ) -> None:
@@ -310,7 +312,7 @@ def test_a_python_example_goes_on_over_a_cut_line(
 
 
 def test_every_python_example_is_run() -> None:
-    assert len(blocks(API, "python")) == 2
+    assert len(blocks(API, "python")) == 3
     assert blocks(README, "python") == []
 
 
@@ -436,6 +438,20 @@ def test_the_javascript_example_goes_on_over_a_cut_line(slow: Server, line: Line
     javascript(tmp_path, prints=PRINTS)
     said = run_over(line, tmp_path, "node", "prints.js", line.url)
     assert said == answer_to(QUESTION, slow)
+    assert_resumed(slow)
+
+
+@pytest.mark.server
+@needs_node
+def test_the_javascript_example_over_socket_io_goes_on_over_a_cut_line(
+    slow: Server, line: Line, tmp_path: Path
+) -> None:
+    (example,) = blocks(section(API, "Socket.IO in JavaScript"), "js")
+    assert ADDRESS in example
+    (tmp_path / "node_modules").symlink_to(ROOT / "tests" / "node" / "node_modules")
+    (tmp_path / "example.mjs").write_text(example.replace(ADDRESS, line.url))
+    said = run_over(line, tmp_path, "node", "example.mjs")
+    assert said.endswith(f"\n{answer_to(QUESTION, slow)}\n(stop)\n")
     assert_resumed(slow)
 
 

@@ -23,12 +23,13 @@ export class Heard {
     this.#await();
   }
 
-  /** The server was asked for all after piece number `after`. False if a reader cannot begin there, because
-      that piece came in one with the next. */
+  /** The server was asked for all after piece number `after`. False if a reader can never begin there: that
+      piece came in one with the next, or another beginning is on its way. */
   want(after) {
     if (this.#placeOf(after) !== null) return true;
-    if (after < this.#from) this.#wanted = Math.min(after, this.#wanted ?? after);
-    return after < this.#from;
+    if (after > this.#from || (this.#wanted ?? after) !== after) return false;
+    this.#wanted = after;
+    return true;
   }
 
   /** False for what makes no sense here. */

@@ -81,7 +81,8 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
         context.set_default_timeout(PATIENCE_MS)
         visits.append(Visit(context.new_page(), url))
         visits[-1].watch()
-        context.add_init_script(f"localStorage['parley.transport'] ??= '{transport}'")
+        if transport != TRANSPORTS[0]:
+            context.add_init_script(f"localStorage['parley.transport'] ??= '{transport}'")
         visits[-1].page.goto(url)
         return visits[-1]
 
