@@ -99,16 +99,21 @@ class Connection:
     def follow(self, log: Log, after: int = 0, partial: bool = False) -> None:
         """Send what comes after piece number `after`, and on to the answer's end. Beginning is left to
         the next turn, so that an acknowledgement goes first. Raises InvalidRequest."""
-        following = self._following.get(log.header.stream_id) or self._begin(log, after)
-        following.partial = following.partial or partial
-        following.take_up(after)
+        following = self._following.get(log.header.stream_id)
+        if following is None:
+            following = self._following_of(log, after)
+            following.take_up(after, partial)
+            self._begin(following)
+        else:
+            following.take_up(after, partial)
 
-    def _begin(self, log: Log, after: int) -> Following:
+    def _following_of(self, log: Log, after: int, held: bool = False) -> Following:
         self.check_room()
-        following = Following(self, log, after, self._partial_max_chars, self._runtime.signal())
-        self._following[log.header.stream_id] = following
+        return Following(self, log, after, self._partial_max_chars, self._runtime.signal(), held)
+
+    def _begin(self, following: Following) -> None:
+        self._following[following.log.header.stream_id] = following
         self._runtime.spawn(lambda: self._run(following))
-        return following
 
     def _run(self, following: Following) -> None:
         log = following.log
@@ -136,7 +141,7 @@ class Connection:
             self.leave(session_id)
             return live
         if live is not None and live.header.stream_id not in self._following:
-            self._begin(live, live.count).hold()
+            self._begin(self._following_of(live, live.count, held=True))
         return live
 
     def leave(self, session_id: str) -> None:

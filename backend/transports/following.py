@@ -35,31 +35,36 @@ class Following:
     """
 
     def __init__(
-        self, recipient: Recipient, log: Log, after: int, partial_max_chars: int, signal: Signal
+        self,
+        recipient: Recipient,
+        log: Log,
+        after: int,
+        partial_max_chars: int,
+        signal: Signal,
+        held: bool = False,
     ) -> None:
+        """`held`: it waits for `take_up` before its first piece, though not for long."""
         self.log = log
         self.later: list[News] = []
-        self.partial = False
+        self._partial = False
         self._recipient = recipient
         self._after = after
         self._partial_max_chars = partial_max_chars
         self._signal = signal
-        self._held = False
+        self._held = held
         self._begun = False
         self._behind = False
         self._said: str | None = None
 
-    def hold(self) -> None:
-        """Wait for `take_up` before the first piece, though not for long. Call before `run`."""
-        self._held = True
-
-    def take_up(self, after: int) -> None:
-        """The client wants all from piece number `after` + 1 on. If it has begun past that, it is told
-        the whole text so far instead, since pieces out of their order would be of no use to it."""
+    def take_up(self, after: int, partial: bool) -> None:
+        """The client wants all from piece number `after` + 1 on, and from now on the text so far with it
+        if `partial`. Where it has begun past that, the client is told the whole text instead: pieces out
+        of their order would be of no use to it."""
+        self._partial = self._partial or partial
         if self._begun:
             self._behind = self._behind or after < self._after
             return
-        self._after = min(self._after, after)
+        self._after = after if self._held else min(self._after, after)
         self._held = False
         self._signal.notify()
 
@@ -96,9 +101,9 @@ class Following:
 
     def _text_so_far(self, batch: Batch) -> str | None:
         """With this batch's; None when it is not wanted, or too long."""
-        if not self.partial:
+        if not self._partial:
             return None
         said = self.log.text_until(batch.offset) if self._said is None else self._said
         self._said = said + "".join(map(text_of, batch.entries))
-        self.partial = len(self._said) <= self._partial_max_chars
-        return self._said if self.partial else None
+        self._partial = len(self._said) <= self._partial_max_chars
+        return self._said if self._partial else None

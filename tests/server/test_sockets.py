@@ -115,16 +115,6 @@ def test_an_answer_is_stopped_from_another_socket(start_server: StartServer) -> 
         assert stopper.call("chat_stop", {"stream_id": stream_id}) == stopped
 
 
-def test_an_event_that_is_no_strict_json_is_refused_and_acknowledged(server: Server) -> None:
-    socket = Socket(server)
-    for data in ('{"message":"\\ud800"}', '{"message":"x","max_tokens":18446744073709551616}', "NaN"):
-        socket.send_frame(f'4277["chat_stream",{data}]')
-        name, error = socket.next()
-        assert (name, error["ok"], error["type"]) == ("chat_stream_error", False, "invalid_json")
-        assert socket.acknowledged(77) == error
-    assert socket.call("chat_stream", {"message": "Say hello"})["ok"], "the connection goes on"
-
-
 def test_a_question_that_could_not_be_followed_is_not_asked(start_server: StartServer) -> None:
     with FakeUpstream([head(), chunk("a"), stall()]) as upstream:
         server = with_upstream(start_server, upstream, MAX_FOLLOWED_PER_SOCKET="2")
@@ -151,6 +141,7 @@ def test_a_lost_acknowledgement_costs_nothing(start_server: StartServer) -> None
         assert text_of(second.answer()) == "".join(f"t{n} " for n in range(20))
         again = second.call("chat_stream", {"message": "go on"})
         assert again["session_id"] == joined["session_id"], "it goes on in the session it came back to"
+        upstream.asked(2)
         assert upstream.calls == 2
 
 
@@ -284,7 +275,7 @@ def test_who_joins_and_resumes_at_once_gets_each_event_once_and_in_order(start_s
                 ("chat_resume", {"stream_id": following.stream_id, "after": 10}),
                 ("chat_resume", {"stream_id": following.stream_id, "after": 100}),
             ]
-            for name, payload in reversed(events) if resume_first else events:
+            for name, payload in [*events[1:], events[0]] if resume_first else events:
                 socket.emit(name, payload)
             heard = socket.answer()
             names = [name for name, _ in heard]

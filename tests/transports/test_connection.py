@@ -14,7 +14,7 @@ from backend.chat.requests import Caller, ChatRequest
 from backend.chat.rooms import Listener
 from backend.telemetry.meters import Meters
 from backend.transports.connection import MAX_QUEUED, Connection
-from tests.chat.world import ME, World
+from tests.chat.world import HELLO, ME, World
 from tests.fakes.provider import Scripted, until_stopped
 
 PIECES = 500
@@ -129,22 +129,34 @@ def test_what_is_said_meanwhile_comes_as_one() -> None:
     world.runtime.join()
 
 
-@pytest.mark.parametrize("after", [0, 1, 63, 64, 65, 499])
-def test_who_follows_an_answer_again_from_earlier_gets_what_is_between(after: int) -> None:
-    world, line = talkative(), FakeLine(held=True)
-    log, reader = given(world), connection(world, line)
-    reader.follow(log, 499)
-    for again in (after, after, 499, 500):
-        reader.follow(log, again)
+@pytest.mark.parametrize("after", [0, 1, 63, 64, 65, 498])
+def test_who_follows_an_answer_again_from_earlier_is_told_the_whole_text_once(after: int) -> None:
+    world, line = World(Scripted(WORDS[:100], until_stopped)), FakeLine(held=True)
+    log, reader = world.engine.open(ME, HELLO), connection(world, line)
+    assert log.wait(99, 10)
+    reader.follow(log, 99)
     line.until(lambda: bool(line.packets))
+    for again in (after % 99, after % 99, 99, 100):
+        reader.follow(log, again)
     line.held = False
-    line.until(lambda: len(line.text) == len("".join(WORDS[after:])))
+    world.engine.stop(ME, log.header.stream_id)
+    line.ended()
     world.runtime.join()
-    tokens = sorted(
-        (data for name, data in line.events if name == "chat_token"), key=lambda data: data["count"]
-    )
-    assert "".join(data["token"] for data in tokens) == "".join(WORDS[after:])
-    assert len(line.ended()) == len(tokens) + 1
+    assert [name for name, _ in line.events] == ["chat_token", "chat_reset", "chat_complete"]
+    assert line.events[1][1]["partial"] == "".join(WORDS[:100])
+    assert line.events[1][1]["count"] == 100
+
+
+def test_who_joined_and_says_at_once_what_it_has_gets_the_rest_in_order() -> None:
+    world, line = World(Scripted(WORDS[:100], until_stopped)), FakeLine()
+    log, reader = world.engine.open(ME, HELLO), connection(world, line)
+    assert log.wait(99, 10)
+    assert reader.join("s") is log
+    reader.follow(log, 7)
+    world.engine.stop(ME, log.header.stream_id)
+    line.ended()
+    world.runtime.join()
+    assert line.text == "".join(WORDS[7:100])
 
 
 def test_who_is_ahead_is_reset_first() -> None:
