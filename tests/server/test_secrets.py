@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from backend.wire.websocket import BINARY, CLOSE, TEXT
 from tests.access import signing
 from tests.access.signing import SECRET
 from tests.clients import text_of
@@ -14,7 +15,10 @@ from tests.fakes.upstream import FakeUpstream, Script, chunk, close, end, event,
 from tests.server.test_access import ASK, SESSIONS, V1, as_, ask
 from tests.server.test_framing import Wire
 from tests.server.test_parsing import send
+from tests.server.test_socket_frames import Raw
 from tests.servers import Server
+from tests.sockets import Polling, Refused, Socket
+from tests.wire.test_websocket import masked
 
 pytestmark = pytest.mark.server
 
@@ -149,6 +153,100 @@ def test_malformed_requests_are_not_repeated_either(chatty: Server) -> None:
         assert b"canary" not in answer.body
         wire.close()
     assert "canary" not in chatty.log
+
+
+SOCKET_PACKETS = [
+    "canary",
+    "4canary",
+    '42["canary"]',
+    '427["canary",{"message":"canary"}]',
+    '427["chat_stream","canary"]',
+    '427["chat_stream",["canary"]]',
+    '427["chat_stream",{"message":["canary"]}]',
+    '427["chat_stream",{"message":"canary","temperature":"canary"}]',
+    '427["chat_stream",{"message":"canary","model":"canary"}]',
+    '427["chat_stream",{"message":"canary","session_id":"canary/.."}]',
+    '427["chat_stream",{"message":"canary","api_key":"sk-canary"}]',
+    '427["chat_stream",{"message":"canary","idempotency_key":["canary"]}]',
+    '427["chat_resume",{"stream_id":"canary","after":"canary"}]',
+    '427["chat_resume",{"stream_id":"canary"}]',
+    '427["chat_stop",{"stream_id":"canary"}]',
+    '427["session_join",{"session_id":"canary"}]',
+    '427["session_join",{"session_id":"canary.."}]',
+    '42["canary"',
+    '42["chat_stream",{"message":"canary","message":"canary"}]',
+    '42["chat_stream",{"message":"canary\\ud800"}]',
+    '4510-["canary"]',
+    '40["canary"]',
+    '43["canary"]',
+    '44"canary"',
+    "bY2FuYXJ5canary",
+]
+SOCKET_QUERIES = [
+    "EIO=canary&transport=polling",
+    "EIO=4&transport=canary",
+    "EIO=4&transport=polling&sid=canary",
+    "EIO=4&transport=websocket&sid=canary",
+    "EIO=4&transport=polling&j=canary",
+    "canary=canary",
+    "EIO=4&transport=polling&" + "canary=canary&" * 30,
+]
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_no_socket_and_no_log_repeats_what_was_sent_over_one(
+    start_server: StartServer, log_format: str
+) -> None:
+    server = start_server(
+        LOG_LEVEL="debug", LOG_FORMAT=log_format, JWT_SECRET=f"canary-{SECRET}", DEMO_TOKENS_PER_SECOND="0"
+    )
+    seen = b""
+    for query in SOCKET_QUERIES:
+        for method in ("GET", "POST", "OPTIONS", "PUT"):
+            path = f"{method} /socket.io/?{query}"
+            response = send(server, path, b"canary", Authorization="Bearer canary", Cookie="canary")
+            seen += response.data + str(dict(response.headers)).encode()
+    for make in TOKENS.values():
+        for sent in (make(), f"Bearer {make()}", [make()], {make(): make()}):
+            seen += Polling(server).connect(sent).encode()
+            with pytest.raises(Refused) as refused:
+                Socket(server, sent)
+            seen += str(refused.value).encode()
+    for packet in SOCKET_PACKETS:
+        polling = Polling(server)
+        polling.connect()
+        response = polling.post(packet)
+        seen += response.data + str(dict(response.headers)).encode()
+        polling.post("2canary")
+        frames = masked(TEXT, b"40"), masked(TEXT, packet.encode()), masked(BINARY, b"canary"), masked(CLOSE)
+        seen += Raw(server, also=b"".join(frames)).rest()
+    for data in (
+        b"canary",
+        masked(TEXT, b"\xffcanary"),
+        masked(0xB, b"canary"),
+        masked(CLOSE, b"\x00canary"),
+    ):
+        seen += Raw(server, also=data).rest()
+    assert b"canary" not in seen
+    for secret in (
+        "canary",
+        *(part for make in TOKENS.values() for part in make().split(".") if len(part) > 8),
+    ):
+        assert secret not in server.log
+
+
+def test_a_good_token_and_the_talk_on_a_socket_are_not_in_the_log(start_server: StartServer) -> None:
+    server = start_server(LOG_LEVEL="debug", DEMO_TOKENS_PER_SECOND="0", JWT_SECRET=SECRET)
+    token = signing.token(sub="canary-alice")
+    client = Socket(server, token)
+    question = {"message": "[[demo echo]] canary", "session_id": "canary", "idempotency_key": "canary"}
+    assert client.call("chat_stream", question)["ok"]
+    assert client.answer()[-1][1]["full_response"] == "canary"
+    assert client.call("session_join", {"session_id": "canary"})["ok"]
+    client.send_frame("40/canary,")
+    client.close()
+    assert "canary" not in server.log
+    assert token.split(".")[1] not in server.log
 
 
 def complaint(code: int) -> Script:
