@@ -8,7 +8,6 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from secrets import token_hex
 from threading import Lock
-from typing import Any
 
 import pytest
 import urllib3
@@ -81,14 +80,11 @@ class Doors:
         return send(self.server, V1, PROMPT, **self.headers[number % len(self.headers)]).status
 
     def socket(self, number: int) -> int:
-        return int(self.said(number).get("code", 200))
-
-    def said(self, number: int) -> dict[str, Any]:
-        """The acknowledgement of the question on a socket."""
+        """What the acknowledgement says."""
         question = {"message": "[[demo echo]] Hi", "session_id": token_hex(8)}
         with self.lock:
-            said: dict[str, Any] = self.sockets[number % len(self.sockets)].call("chat_stream", question)
-        return said
+            said = self.sockets[number % len(self.sockets)].call("chat_stream", question)
+        return int(said.get("code", 200))
 
     def ask(self, number: int) -> int:
         """Through one of them, and from one of the addresses."""
