@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import Any
 import urllib3
 
 QUESTION = "Explain in a few words how a streamed answer reaches a browser"
+TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
+"""RFC 6750, 2.1."""
 TIMEOUT = urllib3.Timeout(connect=5.0, read=60.0)
 
 
@@ -32,6 +35,9 @@ def run(url: str, token: str | None = None) -> int:
     """Ask, with this token if there is one, print a table, and give the exit code: 0 when every door
     passed."""
     url = url.rstrip("/")
+    if token and not TOKEN.fullmatch(token):
+        print("--token is no token: it has characters that none has")
+        return 2
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     if not url.startswith(("http://", "https://")):
         print(f"{url!r} is no address; give one such as http://127.0.0.1:5000")
@@ -69,7 +75,7 @@ def _ask(
         )  # fmt: skip
         found.status = str(response.status)
         if response.status != 200:
-            raise ValueError(response.read(500).decode("utf-8", "replace"))
+            raise ValueError(_refusal(response.read(2000)))
         yield from map(text_of, _events(response.stream(65536)))
 
     return _asked(door, url, stream)
@@ -89,6 +95,8 @@ def _asked(door: str, url: str, stream: Callable[[Finding], Iterator[str | None]
         found.problem = "the stream ended before the answer did"
     except urllib3.exceptions.HTTPError as exc:
         found.problem = f"no answer from {url}: {_reason(exc)}"
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, IndexError, TypeError):
+        found.problem = "it does not answer as Parley does"
     except ValueError as exc:
         found.problem = str(exc)
     return found
@@ -108,7 +116,7 @@ class Line:
         self._url += f"&sid={json.loads(opened[1:])['sid']}"
         self.send("40")
         if not (answers := self.receive())[0].startswith("40"):
-            raise ValueError(answers[0][2:])
+            raise ValueError(json.loads(answers[0][2:])["message"])
 
     def send(self, packet: str) -> None:
         self._exchange("POST", packet)
@@ -123,7 +131,7 @@ class Line:
     def _exchange(self, method: str, body: str | None) -> str:
         response = self._pool.request(method, self._url, body=body, headers=self._headers, redirect=False)
         if response.status != 200:
-            raise ValueError(response.data[:500].decode("utf-8", "replace"))
+            raise ValueError(_refusal(response.data))
         return response.data.decode()
 
 
@@ -142,6 +150,12 @@ def _converse(line: Line, found: Finding) -> Iterator[str | None]:
                 if event == "chat_complete":
                     line.close()
                 yield None if event == "chat_complete" else data["token"]
+
+
+def _refusal(body: bytes) -> str:
+    """Its sentence, in whichever dialect."""
+    error = json.loads(body)["error"]
+    return str(error["message"] if isinstance(error, dict) else error)
 
 
 def _reason(exc: urllib3.exceptions.HTTPError) -> str:
