@@ -96,16 +96,16 @@ class Connection:
                 "wait for one to end"
             )
 
-    def follow(self, log: Log, after: int = 0, partial: bool = False) -> None:
+    def follow(self, log: Log, after: int = 0, partial: bool = False) -> int | None:
         """Send what comes after piece number `after`, and on to the answer's end. Beginning is left to
-        the next turn, so that an acknowledgement goes first. Raises InvalidRequest."""
-        following = self._following.get(log.header.stream_id)
-        if following is None:
-            following = self._following_of(log, after)
-            following.take_up(after, partial)
+        the next turn, so that an acknowledgement goes first. Gives the piece after which it begins, None
+        if it goes on as it did. Raises InvalidRequest."""
+        known = self._following.get(log.header.stream_id)
+        following = known or self._following_of(log, after)
+        begins = following.take_up(after, partial)
+        if known is None:
             self._begin(following)
-        else:
-            following.take_up(after, partial)
+        return begins
 
     def _following_of(self, log: Log, after: int, held: bool = False) -> Following:
         self.check_room()

@@ -51,9 +51,10 @@ class Events:
     def _resume(self, connection: Connection, payload: Body) -> dict[str, Any]:
         asked = parse(wire.ChatResumeBody, payload)
         log = self._engine.find(connection.caller, asked.stream_id)
-        if asked.after != log.closing_number:
-            connection.follow(log, asked.after, asked.partial)
-        return ids_of(log)
+        if asked.after == log.closing_number:
+            return ids_of(log)
+        begins = connection.follow(log, asked.after, asked.partial)
+        return ids_of(log) if begins is None else {**ids_of(log), "after": begins}
 
     def _stop(self, connection: Connection, payload: Body) -> dict[str, Any]:
         asked = parse(wire.ChatStopBody, payload)

@@ -56,17 +56,18 @@ class Following:
         self._behind = False
         self._said: str | None = None
 
-    def take_up(self, after: int, partial: bool) -> None:
+    def take_up(self, after: int, partial: bool) -> int | None:
         """The client wants all from piece number `after` + 1 on, and from now on the text so far with it
         if `partial`. Where it has begun past that, the client is told the whole text instead: pieces out
-        of their order would be of no use to it."""
+        of their order would be of no use to it. Gives the piece after which it begins, None if it has."""
         self._partial = self._partial or partial
         if self._begun:
             self._behind = self._behind or after < self._after
-            return
+            return None
         self._after = after if self._held else min(self._after, after)
         self._held = False
         self._signal.notify()
+        return self._after
 
     def run(self, engine: Engine) -> None:
         """Returns when the answer has ended and been sent, or the client has left."""

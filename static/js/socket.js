@@ -13,14 +13,12 @@ const answers = new Map();
 const listeners = new Set();
 
 const connection = new Connection({
-  chat_token: ({ stream_id: id, token, count }) => {
-    if (answers.get(id)?.token(token, count) === false) connection.close();
-  },
+  chat_token: ({ stream_id: id, token, count }) => answers.get(id)?.token(token, count),
   chat_reset: ({ stream_id: id, partial, count }) => answers.get(id)?.reset(partial, count),
   chat_complete: (event) => end({ kind: "done", ...event }),
   chat_stream_error: (event) => {
-    // A refusal is acknowledged as well; this one names the answer that is in the way.
-    if (event.type !== "session_busy") end({ kind: "failed", ...event });
+    // A refusal, which names the answer that is in the way, is acknowledged as well.
+    if (event.ok !== false) end({ kind: "failed", ...event });
   },
   session_updated: (news) => {
     if (news.change === "message") expect(news.live_stream, 0);
@@ -124,8 +122,13 @@ async function resume(streamId, count, signal) {
 
 /** The answer, for a reader with `count` pieces who has just asked for the rest. */
 function takeUp(said, count) {
-  const answer = expect(said, count);
-  if (!answer.want(count)) connection.close();
+  if (said.after !== undefined) {
+    // The server begins anew: whoever read on as it was has to ask, too.
+    answers.get(said.stream_id)?.cut();
+    answers.delete(said.stream_id);
+  }
+  const answer = expect(said, said.after ?? count);
+  if (!answer.suits(count)) connection.close();
   return answer;
 }
 

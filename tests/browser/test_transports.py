@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, WebSocketRoute, expect
+from playwright.sync_api import Error, Page, WebSocketRoute, expect
 
 from tests import clients
 from tests.browser.chat import answer, ask, counting, finished, said, session_id, stored, wait_for_words
@@ -234,7 +233,7 @@ HEARD = """async (steps) => {
     const readers = [];
     for (const [step, ...rest] of steps) {
         if (step === "read") {
-            if (!heard.want(rest[0])) throw new Error("not wanted");
+            if (!heard.suits(rest[0])) throw new Error("not suited");
             readers.push(reader(rest[0]));
         } else heard[step](...rest);
         await null;
@@ -244,22 +243,31 @@ HEARD = """async (steps) => {
     return read;
 }"""
 LIVE = [["token", "five ", 5], ["token", "six seven ", 7], ["token", "eight ", 8], ["end", {"kind": "done"}]]
-EARLY = [["token", "one two ", 2], ["token", "three four ", 4]]
 
 
-def mixtures(left: list[Any], right: list[Any]) -> list[list[Any]]:
-    """Every way to put one list between the items of another, the order of each kept."""
-    if not left or not right:
-        return [left + right]
-    return [[left[0], *rest] for rest in mixtures(left[1:], right)] + [
-        [right[0], *rest] for rest in mixtures(left, right[1:])
-    ]
-
-
-def test_what_comes_late_of_the_beginning_is_put_there(server: Server, open_page: OpenPage) -> None:
+def test_who_has_less_than_came_is_told_the_whole_text_wherever_that_comes(
+    server: Server, open_page: OpenPage
+) -> None:
     """An answer that is sent from piece 5 on is read from there and, by another, from the start."""
     page = open_page(server.url).page
-    whole = ["one two ", "three four ", "five ", "six seven ", "eight ", "done"]
-    for mixture in mixtures(LIVE, EARLY):
-        read = page.evaluate(HEARD, [["read", 4], ["read", 0], *mixture])
-        assert read == [{"after": 4, "events": whole[2:]}, {"after": 0, "events": whole}], json.dumps(mixture)
+    rest = ["five ", "six seven ", "eight ", "done"]
+    for at in range(len(LIVE)):
+        said = "".join(["one two three four ", *(step[1] for step in LIVE[:at])])
+        count = LIVE[at - 1][2] if at else 4
+        steps = [*LIVE[:at], ["reset", said, count], *LIVE[at:]]
+        read = page.evaluate(HEARD, [["read", 4], ["read", 0], *steps])
+        assert read == [
+            {"after": 4, "events": [*rest[:at], said, *rest[at:]]},
+            {"after": 0, "events": [said, *rest[at:]]},
+        ]
+
+
+def test_who_comes_later_reads_on_from_any_tokens_end(server: Server, open_page: OpenPage) -> None:
+    page = open_page(server.url).page
+    assert page.evaluate(HEARD, [*LIVE, LIVE[0], ["read", 5], ["read", 7], ["read", 8]]) == [
+        {"after": 5, "events": ["six seven ", "eight ", "done"]},
+        {"after": 7, "events": ["eight ", "done"]},
+        {"after": 8, "events": ["done"]},
+    ]
+    with pytest.raises(Error, match="not suited"):
+        page.evaluate(HEARD, [*LIVE, ["read", 6]])
