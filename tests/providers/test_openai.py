@@ -601,18 +601,19 @@ def test_a_stop_in_a_tls_handshake_ends_at_once(make: Make) -> None:
 
 def test_a_stop_in_the_pause_before_another_attempt_ends_at_once(make: Make) -> None:
     with FakeUpstream(rate_limited("4")) as upstream:
-        assert_a_stop_ends(Reading(make(upstream.base_url)))
+        assert_a_stop_ends(Reading(make(upstream.base_url)), upstream.asked)
         assert upstream.calls == 1
 
 
-def assert_a_stop_ends(reading: Reading) -> None:
+def assert_a_stop_ends(reading: Reading, begun: Callable[[], None] = lambda: None) -> None:
     reading.start()
+    begun()
     reading.thread.join(0.1)
     assert reading.thread.is_alive()
     stopped_s = time.monotonic()
     reading.stop.request("stopped")
-    reading.thread.join(1)
-    assert time.monotonic() - stopped_s < 0.25
+    reading.thread.join(5)
+    assert time.monotonic() - stopped_s < 1.0  # a quarter of that, with room for a slow machine
     assert (reading.batches, reading.ended, reading.fault) == ([], None, None)
 
 
