@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from backend.chat.engine import Engine, new_id
+from backend.chat.engine import Engine
 from backend.chat.errors import NotFound
+from backend.chat.ids import new_id
 from backend.chat.log import Log
 from backend.chat.ports import Models, Runtime, SessionStore, StreamStore
 from backend.chat.requests import Caller

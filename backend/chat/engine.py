@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from secrets import token_urlsafe
 from threading import Lock
 
 from backend.chat.errors import Internal, ParleyError, Unavailable
 from backend.chat.events import Batch, Closing, Failed, Header
+from backend.chat.ids import new_id
 from backend.chat.keeper import Keeper
 from backend.chat.log import BATCH_ENTRIES, Log
 from backend.chat.ports import (
@@ -288,8 +288,3 @@ class Engine:
         for live in list(self._live.values()):
             if not live.followers and now_s - live.alone_since_s >= grace_s:
                 live.writer.request_stop("detached")
-
-
-def new_id() -> str:
-    """128 random bits, safe in URLs and file names."""
-    return token_urlsafe(16)
