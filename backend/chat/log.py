@@ -54,7 +54,7 @@ class Log:
 
     def text_until(self, offset: int) -> str:
         """The text of the first `offset` entries."""
-        return "".join(map(text_of, self._entries[:offset]))
+        return "".join(texts_of(self._entries[:offset]))
 
     @property
     def closing_number(self) -> int | None:
@@ -72,9 +72,7 @@ class Log:
                 raise LogClosed(self.header.stream_id)
             start = len(self._entries)
             # Blanks first: a reader between the two lines counts too few pieces rather than too many.
-            for number, entry in enumerate(entries, start + 1):
-                if type(entry) is not str and not text_of(entry):
-                    self._blanks.append(number)
+            self._blanks += [n for n, text in enumerate(texts_of(entries), start + 1) if not text]
             self._entries.extend(entries)
         self._signal.notify()
 
@@ -140,3 +138,8 @@ class Log:
 def text_of(entry: Entry) -> str:
     """An entry's text, empty when it has none."""
     return entry.text if isinstance(entry, Delta) else entry
+
+
+def texts_of(entries: list[Entry]) -> list[str]:
+    """The same of each. Most entries are a plain text: it is told apart without a call."""
+    return [entry if entry.__class__ is str else text_of(entry) for entry in entries]

@@ -11,7 +11,7 @@ from threading import Lock
 from backend.chat.context import estimate_turns, fit
 from backend.chat.errors import Internal, Interrupted, ParleyError, UpstreamError
 from backend.chat.events import Closing, Entry, Failed, Finished, Usage
-from backend.chat.log import Log, LogClosed, text_of
+from backend.chat.log import BATCH_ENTRIES, Log, LogClosed, text_of, texts_of
 from backend.chat.ports import Ended, Model, Prompt, Runtime, StreamStore, Tally
 from backend.chat.sessions import Message
 from backend.chat.stop import Stop
@@ -64,6 +64,7 @@ class Writer:
         self._first_s: float | None = None
         self._prompt_tokens = 0
         self._dropped = 0
+        self._unshared = BATCH_ENTRIES  # whoever waits for the first piece has it before the next
 
     def run(self, task: Task) -> None:
         """Write the answer to its end. Never raises."""
@@ -112,17 +113,25 @@ class Writer:
                     return None
                 if self._first_s is None:
                     self._first_s = self._runtime.monotonic()
-                chars = sum(len(text_of(entry)) for entry in piece)
+                chars = sum(map(len, texts_of(piece)))
                 if len(piece) > tokens_left or chars > chars_left:
                     self._append(within(piece[:tokens_left], chars_left))
                     return Ended("length")
                 self._append(piece)
                 tokens_left -= len(piece)
                 chars_left -= chars
-                self._runtime.sleep(0)
+                self._take_turns(len(piece))
         if self.stop.requested:
             return None
         raise UpstreamError("The model's answer broke off before its end; ask again")
+
+    def _take_turns(self, entries: int) -> None:
+        """Let others run after as many entries as one of them is handed at once: a model that is never
+        waited for would not let them."""
+        self._unshared += entries
+        if self._unshared >= BATCH_ENTRIES:
+            self._unshared = 0
+            self._runtime.sleep(0)
 
     def _append(self, entries: list[Entry]) -> None:
         if entries:

@@ -12,17 +12,20 @@ from types import TracebackType
 from typing import TypeAlias
 from wsgiref.handlers import format_date_time
 
+from backend.wire.framing import LastPiece
+
 Fields: TypeAlias = list[tuple[str, str]]
 ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 Write: TypeAlias = Callable[[bytes], None]
 
 BODILESS = ("204", "304")
+LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Answer:
     """The head leaves together with the first piece, every further piece as it comes, each in one
-    write. Without a Content-Length pieces are chunks, or, for `old` clients of HTTP/1.0, all until the
-    connection ends.
+    write, and the end together with a LastPiece. Without a Content-Length pieces are chunks, or, for
+    `old` clients of HTTP/1.0, all until the connection ends.
 
     `send` sends bytes; `may_keep` tells, when the head is made, whether the connection can go on after
     this answer; `keep` is what came of it. What breaks the framing raises ValueError.
@@ -56,7 +59,9 @@ class Answer:
         if self.whole:
             self._send(head)
         elif self._chunked:
-            self._send(b"%b%x\r\n%b\r\n" % (head, len(piece), piece))
+            self.whole = isinstance(piece, LastPiece)
+            end = LAST_CHUNK if self.whole else b""
+            self._send(b"%b%x\r\n%b\r\n%b" % (head, len(piece), piece, end))
         elif self._left is None:
             self._send(head + piece)
         else:
@@ -70,7 +75,7 @@ class Answer:
         if not self.begun:
             self._send(self._begin(0))
         elif self._chunked and not self.whole:
-            self._send(b"0\r\n\r\n")
+            self._send(LAST_CHUNK)
         if self._left and not self.whole:
             raise ValueError("an answer is shorter than its Content-Length")
         self.whole = True

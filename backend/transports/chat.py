@@ -11,12 +11,13 @@ from flask import Blueprint, Response, g, jsonify, request
 from backend.chat.engine import Engine
 from backend.chat.errors import InvalidRequest
 from backend.chat.events import Batch
-from backend.chat.log import Log, text_of
+from backend.chat.log import Log, texts_of
 from backend.telemetry.meters import Meters
 from backend.transports import web
 from backend.wire import sse
 from backend.wire.body import read_body
 from backend.wire.chat import chat_request, stop_fields, stream_fields
+from backend.wire.framing import LastPiece
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,11 @@ def _events(
             continue
         if partial_max_chars is None:
             events = sse.token_events(stream_id, batch)
-            yield events if batch.closing is None else events + sse.closing_event(log, request_id)
+            if batch.closing is not None:
+                events = LastPiece(events + sse.closing_event(log, request_id))
+            yield events
             continue
         yield from sse.token_events_with_partial(stream_id, batch, said, partial_max_chars)
-        said += "".join(map(text_of, batch.entries))
+        said += "".join(texts_of(batch.entries))
         if batch.closing is not None:
-            yield sse.closing_event(log, request_id)
+            yield LastPiece(sse.closing_event(log, request_id))

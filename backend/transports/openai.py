@@ -14,6 +14,7 @@ from backend.chat.log import Log
 from backend.telemetry.meters import Meters
 from backend.transports import web
 from backend.wire import prompt
+from backend.wire.framing import LastPiece
 from backend.wire.sse import PING
 
 FIRST_DELTA_S = 15
@@ -66,6 +67,8 @@ def _events(batches: Iterable[Batch | None]) -> Iterator[bytes]:
         if batch is None:
             yield PING
         elif isinstance(batch.closing, Failed):
-            yield prompt.chunks(batch) + prompt.error_event(batch.closing)
+            yield LastPiece(prompt.chunks(batch) + prompt.error_event(batch.closing))
+        elif batch.closing is not None:
+            yield LastPiece(prompt.chunks(batch) + prompt.DONE)
         else:
-            yield prompt.chunks(batch) + (prompt.DONE if batch.closing else b"")
+            yield prompt.chunks(batch)

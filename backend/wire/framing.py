@@ -33,6 +33,10 @@ class FieldsTooLarge(BadFraming):
     status = 431
 
 
+class LastPiece(bytes):
+    """A piece of an answer that is known to be its last, so that the answer's end can leave with it."""
+
+
 class Head(NamedTuple):
     """A request's line and header fields: the target in origin form, the names in lower case with all
     values of each, and the length of the body, None if it comes in chunks."""

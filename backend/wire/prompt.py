@@ -9,7 +9,7 @@ import orjson
 
 from backend.chat.errors import InvalidJson, InvalidRequest, ParleyError
 from backend.chat.events import Batch, Failed
-from backend.chat.log import text_of
+from backend.chat.log import texts_of
 from backend.chat.requests import ChatRequest
 from backend.wire.body import NO_NUL, Body, read_body, whole
 from backend.wire.chat import NOT_BLANK, idempotency_key
@@ -104,7 +104,7 @@ def chunks(batch: Batch) -> bytes:
     """One chunk a text piece."""
     return b"".join(
         b'data: {"choices": [{"delta": {"content": %b}}]}\n\n' % orjson.dumps(text)
-        for text in map(text_of, batch.entries)
+        for text in texts_of(batch.entries)
         if text
     )
 

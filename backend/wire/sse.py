@@ -15,7 +15,7 @@ import orjson
 
 from backend.chat.errors import InvalidRequest
 from backend.chat.events import Batch, Failed
-from backend.chat.log import Log, text_of
+from backend.chat.log import Log, texts_of
 from backend.wire.chat import closing_fields
 from backend.wire.errors import chat_error
 
@@ -30,8 +30,7 @@ def token_events(stream_id: str, batch: Batch) -> bytes:
     """One event a text piece."""
     sid, count, dumps = stream_id.encode(), batch.count, orjson.dumps
     events = []
-    for entry in batch.entries:
-        text = entry if type(entry) is str else text_of(entry)
+    for text in texts_of(batch.entries):
         if text:
             count += 1
             events.append(
@@ -46,8 +45,7 @@ def token_events_with_partial(stream_id: str, batch: Batch, said: str, max_chars
     sid, count, dumps = stream_id.encode(), batch.count, orjson.dumps
     events: list[bytes] = []
     size = 0
-    for entry in batch.entries:
-        text = text_of(entry)
+    for text in texts_of(batch.entries):
         if not text:
             continue
         count += 1

@@ -74,6 +74,83 @@ print(green.signal().wait_for(lambda: False, 0.05), time.monotonic() - started >
     assert run(script) == "False True"
 
 
+def test_waits_of_all_lengths_share_a_signal_and_end_with_their_time(run: Run) -> None:
+    script = """
+signal, ended = green.signal(), {}
+
+def wait(seconds):
+    began = time.monotonic()
+    signal.wait_for(lambda: False, seconds)
+    ended[seconds] = time.monotonic() - began
+
+for seconds in (1.4, 0.05, 0.7, 1.2, 0.3):
+    green.spawn(lambda seconds=seconds: wait(seconds))
+green.sleep(0.1)
+signal.notify()
+while len(ended) < 5:
+    green.sleep(0.01)
+print(list(ended), all(took >= seconds for seconds, took in ended.items()), len(signal._waiting))
+"""
+    assert run(script) == "[0.05, 0.3, 0.7, 1.2, 1.4] True 0"
+
+
+def test_alarms_of_waits_of_all_lengths_do_not_pile_up_while_somebody_waits(run: Run) -> None:
+    script = """
+from backend.runtime.green import GreenSignal
+
+class CountingLoop(type(green._loop)):
+    alarms = 0
+
+    def later(self, seconds, call):
+        self.alarms += 1
+        super().later(seconds, lambda: self.ring(call))
+
+    def ring(self, call):
+        self.alarms -= 1
+        call()
+
+loop = CountingLoop()
+signal, over = GreenSignal(loop), []
+green.spawn(lambda: over.append(signal.wait_for(lambda: False, 2.5)))
+for n in range(20):
+    green.sleep(0)
+    signal.wait_for(lambda: False, 0.01)
+while time.monotonic() - signal._waiting[0].until_s < -0.5:
+    green.sleep(0.01)
+print(loop.alarms)
+"""
+    assert run(script) == "1"
+
+
+QUIET = {
+    "eventlet": "import eventlet.debug; eventlet.debug.hub_exceptions(False)",
+    "gevent": "import gevent; gevent.get_hub().print_exception = lambda *_: None",
+}
+
+
+def test_one_that_breaks_when_woken_keeps_nobody_else_asleep(run: Run, runtime_name: str) -> None:
+    script = """
+signal, woken = green.signal(), []
+
+def follow(n):
+    signal.wait_for(lambda: go, 10)
+    woken.append(n)
+    raise KeyError(n)
+
+go = False
+for n in range(5):
+    green.spawn(lambda n=n: follow(n))
+green.sleep(0.01)
+go = True
+signal.notify()
+ends_s = time.monotonic() + 5
+while len(woken) < 5 and time.monotonic() < ends_s:
+    green.sleep(0.01)
+print(woken)
+"""
+    assert run(QUIET[runtime_name] + script) == "[0, 1, 2, 3, 4]"
+
+
 KILLING = {
     "eventlet": "import eventlet; spawn, kill = eventlet.spawn, eventlet.kill",
     "gevent": "import gevent; spawn, kill = gevent.spawn, gevent.kill",
