@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from backend.chat.conversations import Conversations
-from backend.chat.engine import Engine, new_id
+from backend.chat.engine import Engine
 from backend.chat.errors import InvalidRequest
+from backend.chat.ids import new_id
 from backend.chat.log import Log
 from backend.chat.ports import Runtime
 from backend.chat.requests import Caller
@@ -20,8 +22,6 @@ logger = logging.getLogger(__name__)
 
 MAX_QUEUED = 1000
 """Packets that may wait for a client that does not read; answers wait in their logs instead."""
-DRAIN_POLL_S = 0.005
-DRAIN_POLL_MAX_S = 0.1
 
 
 class Line(Protocol):
@@ -36,6 +36,10 @@ class Line(Protocol):
 
     def send(self, packet: str) -> None:
         """Queue it. Sending to a closed line changes nothing."""
+
+    def deliver(self, packet: str, wanted: Callable[[], bool]) -> None:
+        """Send it after all that was queued before, if it is still `wanted` then; returns when it has left,
+        is wanted no more, or the line is closed."""
 
     def drop(self) -> None:
         """Close it without waiting."""
@@ -87,6 +91,11 @@ class Connection:
             self.line.drop()
         if not self.closed:
             self.line.send(packet)
+
+    def deliver(self, packet: str) -> None:
+        """Whoever is sent away while it waits gets no more of it."""
+        if not self.closed:
+            self.line.deliver(packet, lambda: not self.closed)
 
     def check_room(self) -> None:
         """Raises InvalidRequest when it follows as many answers as it may."""
@@ -168,10 +177,3 @@ class Connection:
         self._left = True
         for session_id in list(self._joined):
             self.leave(session_id)
-
-    def wait_drained(self) -> None:
-        """Until what was sent has left, or the line is closed."""
-        pause_s = DRAIN_POLL_S
-        while self.line.backlog and not self.closed:
-            self._runtime.sleep(pause_s)
-            pause_s = min(pause_s * 2, DRAIN_POLL_MAX_S)

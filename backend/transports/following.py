@@ -6,7 +6,7 @@ from typing import Protocol
 
 from backend.chat.engine import Engine
 from backend.chat.events import Batch
-from backend.chat.log import Log, text_of
+from backend.chat.log import Log, texts_of
 from backend.chat.rooms import News
 from backend.chat.signals import Signal
 from backend.wire import sockets as wire
@@ -21,10 +21,8 @@ class Recipient(Protocol):
     @property
     def closed(self) -> bool: ...
 
-    def send(self, packet: str) -> None: ...
-
-    def wait_drained(self) -> None:
-        """Until what was sent has left, or the line is closed."""
+    def deliver(self, packet: str) -> None:
+        """Send it; returns when it has left, or the line is closed."""
 
 
 class Following:
@@ -90,21 +88,20 @@ class Following:
     def _reset(self, offset: int) -> None:
         log = self.log
         self._behind, self._after = False, 0
-        self._recipient.send(wire.reset_packet(log.header, log.text_until(offset), log.count_at(offset)))
+        self._recipient.deliver(wire.reset_packet(log.header, log.text_until(offset), log.count_at(offset)))
 
     def _send(self, batch: Batch) -> None:
         log, recipient = self.log, self._recipient
         if packet := wire.token_packet(log.header, batch, self._text_so_far(batch)):
-            recipient.send(packet)
+            recipient.deliver(packet)
         if batch.closing is not None:
-            recipient.send(wire.closing_packet(log))
-        recipient.wait_drained()
+            recipient.deliver(wire.closing_packet(log))
 
     def _text_so_far(self, batch: Batch) -> str | None:
         """With this batch's; None when it is not wanted, or too long."""
         if not self._partial:
             return None
         said = self.log.text_until(batch.offset) if self._said is None else self._said
-        self._said = said + "".join(map(text_of, batch.entries))
+        self._said = said + "".join(texts_of(batch.entries))
         self._partial = len(self._said) <= self._partial_max_chars
         return self._said if self._partial else None

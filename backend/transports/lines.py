@@ -15,6 +15,7 @@ from engineio.exceptions import SocketIsClosedError
 from engineio.packet import MESSAGE, PING, Packet
 
 from backend.chat.errors import InvalidRequest
+from backend.chat.signals import Signal
 from backend.wire.engineio import BadFrame, Frames
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,8 @@ VISIT = "parley.visit"
 MAX_UNREAD = 64
 """Packets that may wait for a client before no more is read of what it sends."""
 UNREAD_POLL_S = 0.05
+CLOSED_S = 0.25
+"""How soon it is seen that a line on which nothing moves was closed, or its client sent away."""
 
 StartResponse: TypeAlias = Callable[..., Any]
 WSGI: TypeAlias = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
@@ -32,16 +35,23 @@ WSGI: TypeAlias = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 @dataclass(slots=True, eq=False)
 class Visit:
     """One engine.io connection: from where, since when it has not said who it is, and what it sends.
-    `line` is there from the moment that engine.io knows it."""
+    `line` is there from the moment that engine.io knows it, `websocket` the one it talks over."""
 
     address: str
     nameless_since_s: float
     frames: Frames = field(default_factory=Frames)
     line: EngineLine | None = None
+    websocket: WebSocket | None = None
 
     @property
     def open(self) -> bool:
         return self.line is not None and not self.line.closed
+
+    def heard_on(self, websocket: WebSocket) -> None:
+        """A client may try several, and moves to the one on which it says so: that is the last it was heard
+        on before it has moved."""
+        if self.line is not None and not self.line.upgraded:
+            self.websocket = websocket
 
 
 class UnknownLine(InvalidRequest):
@@ -92,6 +102,7 @@ class StrictWebSocket:
                 break
             self._rest()
             if read is not None:
+                self._visit.heard_on(self)
                 return read
         return None
 
@@ -107,10 +118,14 @@ def strict(websocket: Callable[..., WSGI], sleep: Callable[[float], None]) -> Ca
 
     def serve(handler: Callable[[StrictWebSocket], Any], server: engineio.Server) -> WSGI:
         def answer(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-            visit = environ[VISIT]
-            return websocket(lambda each: handler(StrictWebSocket(each, visit, sleep)), server)(
-                environ, start_response
-            )
+            visit: Visit = environ[VISIT]
+
+            def talk(opened: WebSocket) -> Any:
+                read_strictly = StrictWebSocket(opened, visit, sleep)
+                visit.websocket = visit.websocket or read_strictly
+                return handler(read_strictly)
+
+            return websocket(talk, server)(environ, start_response)
 
         return answer
 
@@ -120,18 +135,30 @@ def strict(websocket: Callable[..., WSGI], sleep: Callable[[float], None]) -> Ca
 class EngineLine:
     """A `Line` over one of engine.io's connections.
 
-    Its pings are sent by `ping`: engine.io would keep a green thread waiting for each, and for 25 s longer
-    than the connection is there.
+    What is delivered goes past engine.io's queue where it can: straight to the WebSocket, once nothing is
+    before it. Pings are sent by `ping`: engine.io would keep a green thread waiting for each, and for 25 s
+    longer than the connection is there.
     """
 
-    def __init__(self, socket: Any) -> None:
+    def __init__(self, socket: Any, visit: Visit, idle: Signal) -> None:
+        """`idle` tells when what was queued has left."""
         self._socket = socket
+        self._visit = visit
+        self._idle = idle
+        self._sending = False
+        self._take_queued = socket.poll
         self._ping_at_s = math.inf
+        socket.poll = self._poll
         socket.schedule_ping = self._schedule_ping
 
     @property
     def closed(self) -> bool:
         return bool(self._socket.closed or self._socket.closing)
+
+    @property
+    def upgraded(self) -> bool:
+        """Whether it is on a WebSocket."""
+        return bool(self._socket.upgraded)
 
     @property
     def backlog(self) -> int:
@@ -140,13 +167,40 @@ class EngineLine:
     @property
     def unread(self) -> bool:
         """Whether packets that should be leaving by themselves pile up."""
-        return self._socket.upgraded and not self.closed and self.backlog >= MAX_UNREAD
+        return self.upgraded and not self.closed and self.backlog >= MAX_UNREAD
 
     def send(self, packet: str) -> None:
         try:
             self._socket.send(Packet(MESSAGE, packet))
         except SocketIsClosedError:
             logger.debug("a packet came too late for its socket")
+
+    def deliver(self, packet: str, wanted: Callable[[], bool]) -> None:
+        if self.upgraded:
+            self._wait_idle(wanted)
+            if not self.closed and wanted():
+                self._send_now(packet)
+        else:
+            self.send(packet)
+            self._wait_idle(wanted)
+
+    def _send_now(self, packet: str) -> None:
+        websocket = self._visit.websocket
+        assert websocket is not None
+        try:
+            websocket.send(str(Packet(MESSAGE, packet).encode()))
+        except OSError as exc:
+            logger.debug("a packet could not be delivered: %s", exc)
+            websocket.close()
+
+    def _wait_idle(self, wanted: Callable[[], bool]) -> None:
+        """Until nothing is on its way any more, or nobody waits for that."""
+
+        def over() -> bool:
+            return self.closed or not (self.backlog or self._sending) or not wanted()
+
+        while not self._idle.wait_for(over, CLOSED_S):
+            pass
 
     def drop(self) -> None:
         self._socket.close(wait=False, abort=True)
@@ -158,6 +212,15 @@ class EngineLine:
             self._socket.last_ping = time.time()
             self._socket.send(Packet(PING))
 
+    def _poll(self) -> list[Packet]:
+        """What engine.io sends next. It comes back for more when a WebSocket has taken that."""
+        self._sending = False
+        self._idle.notify()
+        packets: list[Packet] = self._take_queued()
+        self._sending = self.upgraded
+        self._idle.notify()
+        return packets
+
     def _schedule_ping(self) -> None:
         """It is open, or has answered the last one, unless it was not asked."""
         if self._socket.last_ping is not None:
@@ -168,8 +231,9 @@ class EngineLine:
 class Lines:
     """All of them, by engine.io's ids."""
 
-    def __init__(self, server: socketio.Server) -> None:
+    def __init__(self, server: socketio.Server, signal: Callable[[], Signal]) -> None:
         self._server = server
+        self._signal = signal
         self._enter = server.eio.handlers["connect"]
         server.eio.on("connect", self._entered)
 
@@ -187,5 +251,6 @@ class Lines:
         return visit
 
     def _entered(self, line_id: str, environ: dict[str, Any]) -> None:
-        environ[VISIT].line = EngineLine(self._server.eio.sockets[line_id])
+        visit: Visit = environ[VISIT]
+        visit.line = EngineLine(self._server.eio.sockets[line_id], visit, self._signal())
         self._enter(line_id, environ)

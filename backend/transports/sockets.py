@@ -94,7 +94,7 @@ class Sockets:
         self._seats = Seats(gate, runtime, limits.recheck_s, server.disconnect)
         meters.sockets_open.set_function(self._seats.__len__)
         server.eio._async = {**server.eio._async, "websocket": strict(websocket, runtime.sleep)}
-        self._lines = Lines(server)
+        self._lines = Lines(server, runtime.signal)
         self._handshakes = Handshakes(
             app.wsgi_app,
             self._lines,

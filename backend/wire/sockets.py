@@ -12,7 +12,7 @@ from pydantic import Field
 
 from backend.chat.errors import InvalidRequest
 from backend.chat.events import Batch, Failed, Header
-from backend.chat.log import Log, text_of
+from backend.chat.log import Log, texts_of
 from backend.chat.rooms import News
 from backend.wire.body import Body, body_of
 from backend.wire.chat import MAX_KEY_CHARS, SESSION_ID, ChatBody, Strict, closing_fields
@@ -70,7 +70,7 @@ def acknowledgement(number: str, fields: dict[str, Any]) -> str:
 
 def token_packet(header: Header, batch: Batch, partial: str | None = None) -> str:
     """A batch's text as one `chat_token`, its `count` that of the last piece; empty if it has no text."""
-    texts = [text for entry in batch.entries if (text := entry if type(entry) is str else text_of(entry))]
+    texts = [text for text in texts_of(batch.entries) if text]
     if not texts:
         return ""
     fields = {

@@ -347,6 +347,27 @@ def test_two_upgrades_at_once_break_nothing(quiet: Server) -> None:
             line.socket.close()
 
 
+def test_a_second_websocket_that_comes_to_nothing_takes_no_answers_from_the_first(quiet: Server) -> None:
+    for packets in ((), ("2probe",), ("2probe", "x")):
+        polling = Polling(quiet)
+        assert polling.connect().startswith("40")
+        line = Raw(quiet, f"&sid={polling.open_packet['sid']}")
+        line.say("2probe")
+        assert line.socket.recv(8) == frame(TEXT, b"3probe")
+        second = Raw(quiet, f"&sid={polling.open_packet['sid']}")
+        for packet in packets[:1]:
+            second.say(packet)
+            assert second.socket.recv(8) == frame(TEXT, b"3probe")
+        line.say("5")
+        line.send(masked(PING))
+        line.read_to(frame(PONG, b""))
+        for packet in packets[1:]:
+            second.say(packet)
+        second.socket.close()
+        line.say(ASK)
+        line.read_to(b"chat_complete")
+
+
 def test_two_polls_at_once_share_what_there_is(quiet: Server) -> None:
     polling = Polling(quiet)
     assert polling.connect().startswith("40")

@@ -25,8 +25,8 @@ Event = tuple[str, dict[str, Any]]
 
 
 class FakeLine:
-    """A line whose client reads at once, unless it is `held`; `looks` counts how often it was asked what
-    waits."""
+    """A line whose client reads at once, unless it is `held`; `looks` counts how often it was seen that
+    what was delivered has not left."""
 
     def __init__(self, held: bool = False) -> None:
         self.held = held
@@ -37,13 +37,18 @@ class FakeLine:
 
     @property
     def backlog(self) -> int:
-        self.looks += 1
         if not self.held:
             self._read = len(self.packets)
         return len(self.packets) - self._read
 
     def send(self, packet: str) -> None:
         self.packets.append(packet)
+
+    def deliver(self, packet: str, wanted: Callable[[], bool]) -> None:
+        self.send(packet)
+        while self.backlog and not self.closed and wanted():
+            self.looks += 1
+            time.sleep(0.001)
 
     def drop(self) -> None:
         self.closed = True
@@ -97,6 +102,15 @@ def given(world: World, session_id: str = "s") -> Log:
     log = asked(world, session_id)
     world.ended(log)
     return log
+
+
+def in_mid_answer(world: World, line: FakeLine) -> Connection:
+    """Somebody who listens to a session and has been sent the first of its ended answer."""
+    log, reader = given(world), connection(world, line)
+    reader.join("s")
+    reader.follow(log)
+    line.until(lambda: bool(line.packets))
+    return reader
 
 
 def test_whoever_does_not_read_is_sent_one_batch_and_the_rest_when_they_do() -> None:
@@ -181,10 +195,7 @@ def test_the_text_so_far_comes_on_demand_and_not_past_its_limit() -> None:
 
 def test_news_that_come_after_an_answers_end_wait_until_it_was_sent() -> None:
     world, line = talkative(), FakeLine(held=True)
-    log, reader = given(world), connection(world, line)
-    reader.join("s")
-    reader.follow(log)
-    line.until(lambda: bool(line.packets))
+    in_mid_answer(world, line)
     world.conversations.change(ME, "s", {"title": "Named"})
     world.conversations.change(ME, "s", {"title": "Named again"})
     line.stalled()
@@ -198,10 +209,7 @@ def test_news_that_come_after_an_answers_end_wait_until_it_was_sent() -> None:
 
 def test_an_answer_that_began_meanwhile_follows_in_its_order() -> None:
     world, line = talkative(), FakeLine(held=True)
-    log, reader = given(world), connection(world, line)
-    reader.join("s")
-    reader.follow(log)
-    line.until(lambda: bool(line.packets))
+    reader = in_mid_answer(world, line)
     given(world)
     line.stalled()
     line.held = False
@@ -225,10 +233,7 @@ def test_a_line_on_which_too_much_waits_is_dropped() -> None:
 
 def test_news_that_wait_for_an_answers_end_are_counted_as_well() -> None:
     world, line = talkative(), FakeLine(held=True)
-    log, reader = given(world), connection(world, line)
-    reader.join("s")
-    reader.follow(log)
-    line.until(lambda: bool(line.packets))
+    in_mid_answer(world, line)
     for number in range(MAX_QUEUED):
         world.conversations.change(ME, "s", {"title": f"{number}"})
     assert not line.closed
@@ -277,10 +282,7 @@ def test_no_more_sessions_are_joined_than_may_be() -> None:
 
 def test_who_has_left_is_sent_nothing_and_hears_nothing() -> None:
     world, line = talkative(), FakeLine(held=True)
-    log, reader = given(world), connection(world, line)
-    reader.join("s")
-    reader.follow(log)
-    line.until(lambda: bool(line.packets))
+    reader = in_mid_answer(world, line)
     reader.close()
     line.until(lambda: reader.idle)
     world.conversations.change(ME, "s", {"title": "Named"})
