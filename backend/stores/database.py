@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import sqlite3
+from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -64,7 +65,7 @@ class Commit:
 class Database:
     """Writes go in the order they were given, as many in one transaction as are waiting (group commit).
 
-    The lock guards `_waiting` and the idle readers. Write-ahead logging with `synchronous=NORMAL`: what
+    The lock guards `_waiting`. Write-ahead logging with `synchronous=NORMAL`: what
     was committed survives the process; a power cut may take the last moments, never the file.
     """
 
@@ -75,7 +76,7 @@ class Database:
         self._waiting: list[Commit] = []
         self._committing = False
         self._committed: Signal = runtime.signal()
-        self._readers: list[sqlite3.Connection] = []
+        self._readers: deque[sqlite3.Connection] = deque()  # idle; threads take and give them back
         try:
             self._lease = exclusive(path)
             self._writer = self._open()
@@ -84,16 +85,24 @@ class Database:
 
     def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """What `query` gives, run on a connection of its own in a real thread. Raises Unavailable."""
-        with self._lock:
-            reader = self._readers.pop() if self._readers else None
         try:
-            reader = reader or self._runtime.offload(self._connect)
-            result = self._runtime.offload(lambda: query(reader))
+            return self._runtime.offload(lambda: self._read(query))
         except sqlite3.Error as exc:
             logger.error("the session database cannot be read: %s", exc)
             raise Unavailable("The session store cannot be read just now; try again") from exc
-        with self._lock:
-            self._readers.append(reader)
+
+    def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Takes a connection only once it has a thread: there are no more of them than of those."""
+        try:
+            reader = self._readers.pop()
+        except IndexError:
+            reader = self._connect()
+        try:
+            result = query(reader)
+        except Exception:
+            reader.close()
+            raise
+        self._readers.append(reader)
         return result
 
     def write(self, work: Work) -> None:

@@ -251,3 +251,20 @@ def wait_for_status(server: Server, path: str, status: int, patience_s: float = 
     while server.pool.request("GET", f"{server.url}{path}").status != status:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_a_crowd_that_reads_at_once_does_not_open_the_store_for_each(server: Server) -> None:
+    def openings() -> int:
+        folder = Path(f"/proc/{server.process.pid}/fd")
+        return sum(os.readlink(each).endswith("chat.db") for each in folder.iterdir())
+
+    ask(server, "hello", session_id="read").all()
+    request = b"GET /api/chat/sessions/read HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+    with ExitStack() as stack:
+        address = ("127.0.0.1", server.port)
+        crowd = [stack.enter_context(socket.create_connection(address, 20)) for _ in range(300)]
+        for client in crowd:
+            client.sendall(request)
+        for client in crowd:
+            assert client.recv(65_536).startswith(b"HTTP/1.1 200 ")
+    assert openings() <= 1 + 20, "a writer, and a reader for each thread"
