@@ -16,7 +16,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "chat": ({"chat"}, set()),
     "wire": ({"chat", "wire"}, {"pydantic", "pydantic_core", "orjson"}),
     "providers": ({"chat", "providers"}, {"urllib3", "orjson"}),
-    "stores": ({"chat", "stores"}, {"redis", "sqlalchemy"}),
+    "stores": ({"chat", "stores"}, {"orjson", "redis", "sqlalchemy"}),
     "ledger": ({"chat", "ledger"}, {"sqlalchemy"}),
     "access": ({"chat", "access"}, {"jwt", "limits", "urllib3"}),
     "runtime": ({"chat", "wire", "runtime"}, {"eventlet", "gevent", "greenlet", "dotenv"}),

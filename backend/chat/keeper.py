@@ -25,7 +25,7 @@ class Keeper:
         self._unsaved: list[tuple[Header, Message]] = []
 
     def flush(self, log: Log) -> None:
-        """Make the log durable, so that a message is never more than its log."""
+        """See to the log's being durable first, so that a message is never more than its log."""
         try:
             self._streams.flush(log)
         except Unavailable:

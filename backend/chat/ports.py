@@ -125,7 +125,8 @@ class StreamStore(Protocol):
         """Add what was generated. Raises LogClosed."""
 
     def flush(self, log: Log) -> None:
-        """Make all that was appended durable, so that what is made of it next has its log behind it."""
+        """See that all that was appended is durable before anything that is written later: what is made
+        of a log has it behind it."""
 
     def close(self, log: Log, closing: Closing) -> None:
         """Make the end durable, then let readers see it, and free the session. Closing a closed log

@@ -15,7 +15,7 @@ from backend.chat.ports import Runtime
 from backend.chat.requests import Idempotency
 from backend.stores import records
 from backend.stores.claims import Claims
-from backend.stores.database import Database
+from backend.stores.database import Commit, Database
 from backend.stores.memory import TOMBSTONE_TTLS, expired_stream, unknown_stream
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class SqliteStreams:
         self._checkpoint_s = checkpoint_s
         self._claims = Claims()
         self._saved: dict[str, int] = {}
-        self._flushed: set[str] = set()
+        self._flushed: dict[str, Commit] = {}
         self._unclosed: dict[str, tuple[Log, Closing]] = {}  # ended, but the file would not take it
         self._checkpointing = False
         self._swept_s = runtime.monotonic()
@@ -88,9 +88,9 @@ class SqliteStreams:
         log.append(entries)
 
     def flush(self, log: Log) -> None:
+        """Nobody waits for it: what is given to the file later is written later."""
         self._saved.pop(log.header.stream_id, None)
-        self._database.write(rewrite(log))
-        self._flushed.add(log.header.stream_id)
+        self._flushed[log.header.stream_id] = self._database.post(rewrite(log))
 
     def close(self, log: Log, closing: Closing) -> None:
         """What the file refuses is kept here and tried again: readers are not made to wait for it."""
@@ -98,10 +98,9 @@ class SqliteStreams:
             return
         stream_id = log.header.stream_id
         self._saved.pop(stream_id, None)
-        flushed = stream_id in self._flushed
-        self._flushed.discard(stream_id)
+        flushed = self._flushed.pop(stream_id, None)
         try:
-            self._database.write(end_stream(log, closing) if flushed else close_stream(log, closing))
+            self._database.write(close_stream(log, closing, flushed))
         except Unavailable:
             extra = {"stream_id": stream_id}
             logger.error("an answer could not be closed in the file; trying again", extra=extra)
@@ -238,22 +237,20 @@ def rewrite(log: Log) -> Callable[[sqlite3.Connection], None]:
     return work
 
 
-def end_stream(log: Log, closing: Closing) -> Callable[[sqlite3.Connection], None]:
-    """Write its end."""
-    return lambda db: run(
-        db,
-        "UPDATE streams SET closing = ?, ended_at = ? WHERE stream_id = ?",
-        records.closing_to_json(closing), closing.at, log.header.stream_id,
-    )  # fmt: skip
-
-
-def close_stream(log: Log, closing: Closing) -> Callable[[sqlite3.Connection], None]:
-    """Write the whole log, and its end."""
-    write, end = rewrite(log), end_stream(log, closing)
+def close_stream(
+    log: Log, closing: Closing, flushed: Commit | None = None
+) -> Callable[[sqlite3.Connection], None]:
+    """Write its end, and the whole log unless that was `flushed` well."""
+    write = rewrite(log)
 
     def work(db: sqlite3.Connection) -> None:
-        write(db)
-        end(db)
+        if flushed is None or flushed.error is not None:
+            write(db)
+        run(
+            db,
+            "UPDATE streams SET closing = ?, ended_at = ? WHERE stream_id = ?",
+            records.closing_to_json(closing), closing.at, log.header.stream_id,
+        )  # fmt: skip
 
     return work
 
