@@ -10,6 +10,7 @@ from email.message import Message
 from typing import Protocol
 
 MAX_SIZE_LINE_BYTES = 4_096
+NEXT_CHUNK = re.compile(rb"\r\n([0-9A-Fa-f]{1,15})\r\n")
 STATUS_LINE = re.compile(rb"HTTP/1\.([01]) (\d{3})(?: |$)")
 
 
@@ -74,6 +75,10 @@ class Chunked:
                 if self._left:
                     break
                 self._expects = "gap"
+                # Nearly always the next chunk's plain size follows, and can be taken in one go.
+                if (following := NEXT_CHUNK.match(data, at)) and (size := int(following[1], 16)):
+                    self._left, self._expects, at = size, "data", following.end()
+                    continue
             end = data.find(b"\r\n", at)
             if (len(data) if end < 0 else end) - at > MAX_SIZE_LINE_BYTES:
                 self.broken = True

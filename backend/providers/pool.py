@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import EALREADY, EINPROGRESS, EWOULDBLOCK
+from ipaddress import ip_address
 from threading import Lock
 
 from urllib3.util.ssl_ import create_urllib3_context
@@ -130,7 +131,7 @@ def dial(host: str, port: int, ends_s: float, grip: Grip) -> socket.socket:
     """A socket connected to one of the host's addresses, each tried for its share of the time. Looking
     up the name cannot be cut short."""
     grip.check()
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found = as_written(host, port) or socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     failure: OSError | None = None
     for number, (family, kind, protocol, _, address) in enumerate(found):
         now_s = time.monotonic()
@@ -144,6 +145,22 @@ def dial(host: str, port: int, ends_s: float, grip: Grip) -> socket.socket:
             grip.check()
             failure = exc
     raise failure or OSError("the name has no address")
+
+
+def as_written(
+    host: str, port: int
+) -> list[tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int]]]:
+    """Where a host is that is given as an address; nothing for a name, nor for an address with a zone
+    (`fe80::1%eth0`), which has a number to be looked up. Looking up takes a thread on gevent, and a crowd
+    would queue for it."""
+    if "%" in host:
+        return []
+    try:
+        version = ip_address(host).version
+    except ValueError:
+        return []
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    return [(family, socket.SOCK_STREAM, 0, "", (host, port))]
 
 
 def connect(sock: socket.socket, address: tuple[object, ...], ends_s: float, grip: Grip) -> None:

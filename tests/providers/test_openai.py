@@ -504,6 +504,29 @@ def test_a_name_that_does_not_exist_is_an_error(make: Make, monkeypatch: pytest.
     assert "by its name" in reading.fault.message
 
 
+def test_an_address_is_not_looked_up(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lookup(*args: object, **kwargs: object) -> list[Any]:
+        raise AssertionError("it is no name")
+
+    with FakeUpstream(answer(["a"])) as upstream:
+        monkeypatch.setattr(socket, "getaddrinfo", lookup)
+        assert upstream.base_url.startswith("http://127.0.0.1:")
+        assert read(make(upstream.base_url)).text == "a"
+
+
+def test_the_zone_of_an_address_is_looked_up(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeUpstream(answer(["a"])) as upstream:
+        hosts: list[str] = []
+
+        def lookup(host: str, *_: object, **__: object) -> list[Any]:
+            hosts.append(host)
+            return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", upstream.port))]
+
+        monkeypatch.setattr(socket, "getaddrinfo", lookup)
+        assert read(make(f"http://[fe80::1%25eth0]:{upstream.port}/v1")).text == "a"
+        assert hosts == ["fe80::1%eth0"]
+
+
 def test_the_next_address_of_a_name_is_tried(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     with FakeUpstream(answer(["a"])) as upstream, never_accepting() as silent:
         ports = [int(silent.split(":")[2][:-3]), upstream.port]
