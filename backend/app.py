@@ -62,7 +62,7 @@ def build(config: Config, runtime: Runtime, websocket: Callable[..., WSGI]) -> P
     """`websocket` serves engine.io's connections, as its drivers do. Raises Misconfigured."""
     app = Flask("parley", static_folder=None)
     keys = None if config.auth == "off" else keys_of_tokens(config)
-    rates = moving_windows(app)
+    rates = moving_windows()
     gate = Gate(
         Tokens(config.jwt_algorithm, keys, config.jwt_issuer, config.jwt_audience) if keys else None,
         config.auth == "required",
@@ -126,9 +126,12 @@ def keys_of_tokens(config: Config) -> Keys:
     )
 
 
-def moving_windows(app: Flask) -> RateLimiter:
-    """What all limits are counted with. Flask-Limiter's own checks see HTTP only and are not used."""
-    limiter = Limiter(lambda: "", app=app, strategy="moving-window", storage_uri=f"{windows.SCHEME}://")
+def moving_windows() -> RateLimiter:
+    """What all limits are counted with. Flask-Limiter's own checks see HTTP only: it is made on an app
+    that answers nobody, so that they are not in the way of ours."""
+    limiter = Limiter(
+        lambda: "", app=Flask("limits"), strategy="moving-window", storage_uri=f"{windows.SCHEME}://"
+    )
     return limiter.limiter
 
 

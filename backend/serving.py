@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 from collections.abc import Callable
@@ -19,6 +20,8 @@ logger = logging.getLogger("backend")
 TICK_S = 1.0
 POLL_S = 0.1
 CLOSE_S = 2.0
+COLLECT_AFTER = 10_000
+"""New objects, of those that can be part of a cycle."""
 
 
 class _Ending:
@@ -55,6 +58,7 @@ def run(config: Config, runtime: Runtime) -> int:
     runtime.spawn(program.meters.lag.watch)
     for name in config.ignored:
         logger.warning("%s is set, but this version has nothing that heeds it", name)
+    collect_rarely()
     logger.info("serving on %s", config.url(listener.getsockname()[1]))
     while ending.patience_s is None:
         runtime.sleep(POLL_S)
@@ -64,6 +68,14 @@ def run(config: Config, runtime: Runtime) -> int:
     server.close(CLOSE_S)
     logger.info("ended")
     return 0
+
+
+def collect_rarely() -> None:
+    """Have the collector of reference cycles pass over what was made by now, which stays as long as the
+    process, and look at the rest less often: every pause of it is one in everybody's answer."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, 10, 10)
 
 
 def tend(chore: Callable[[], None], runtime: Runtime) -> None:

@@ -24,6 +24,9 @@ def install(level: str, format: str, secrets: Iterable[str]) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("backend").setLevel(level.upper())
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings quote addresses, too
+    for fact in ("logThreads", "logMultiprocessing", "logProcesses"):
+        setattr(logging, fact, False)  # gathered for every line, and told in none of ours
+    logging._srcfile = None  # nor is the place, for which the stack is walked
     logging.raiseExceptions = False  # a line that cannot be written would be shown as it is, secrets and all
 
 
