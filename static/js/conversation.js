@@ -141,10 +141,12 @@ export class Conversation {
     if (this.#run) this.#others.saw(this.#run.streamId);
     if (unseen === null || this.#run || this.composer.loading) return;
     this.#others.unseen = null;
+    const last = this.#last;
     try {
       const session = await sessions.load(this.session, signal);
       if (signal.aborted) return;
-      if (this.#run) this.#others.unseen ??= unseen;
+      // What was read before an answer that runs, or has ended since, would hide it.
+      if (this.#run || this.#last !== last) this.#others.unseen ??= unseen;
       else if (session.live_stream || session.messages.at(-1)?.id !== this.#last) this.#refill(session);
     } catch (error) {
       if (!signal.aborted) this.#lack(this.session, error);

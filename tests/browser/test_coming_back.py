@@ -53,6 +53,7 @@ def test_a_cut_line_is_taken_up_where_it_broke(
 
     def requested(request: Request) -> None:
         offsets.extend(map(int, AFTER.findall(request.url)))
+        offsets.extend(map(int, RESUMED.findall(request.post_data or "")))
 
     def opened(socket: WebSocket) -> None:
         socket.on("framesent", lambda frame: offsets.extend(map(int, RESUMED.findall(str(frame)))))

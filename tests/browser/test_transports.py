@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from playwright.sync_api import Error, Page, WebSocketRoute, expect
+from playwright.sync_api import APIResponse, Error, Page, Route, WebSocketRoute, expect
 
 from tests import clients
 from tests.browser.chat import answer, ask, counting, finished, said, session_id, stored, wait_for_words
@@ -62,6 +62,34 @@ def test_the_choice_is_kept_and_its_library_loaded_when_it_is_needed(
     expect(choice).to_have_value("socket")
     expect(finished(page)).to_contain_text("over a socket")
     assert visit.errors == []
+
+
+def test_a_session_that_was_read_before_an_answer_ended_does_not_hide_it(
+    server: Server, open_page: OpenPage
+) -> None:
+    page = open_page(server.url).page
+    ask(page, "[[demo echo]] the first")
+    expect(finished(page)).to_contain_text("the first")
+    held: list[tuple[Route, APIResponse]] = []
+
+    def hold_the_first(route: Route) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append((route, route.fetch()))
+
+    page.route("**/api/chat/sessions/*", hold_the_first)
+    choose(page, "socket")  # it looks whether it has missed something
+    while not held:
+        page.wait_for_timeout(10)
+    ask(page, "[[demo echo]] the second")
+    expect(finished(page)).to_contain_text("the second")
+    ((route, response),) = held
+    with page.expect_request_finished(lambda request: request == route.request):
+        route.fulfill(response=response)
+    page.wait_for_load_state("networkidle")
+    expect(page.locator(".answer")).to_have_count(2)
+    expect(finished(page)).to_contain_text("the second")
 
 
 def test_an_answer_changes_over_in_the_middle_and_nothing_is_lost_or_doubled(
