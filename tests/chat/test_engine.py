@@ -22,9 +22,21 @@ from backend.chat.events import Closing, Delta, Failed, Finished, Header, Usage
 from backend.chat.log import Log
 from backend.chat.ports import Ended
 from backend.chat.requests import Caller, ChatRequest
-from backend.chat.sessions import Message, Session
 from tests.chat.world import ALICE, BOB, HELLO, ME, World
 from tests.fakes.provider import Scripted, saying, until_stopped
+
+
+class Held:
+    """A call that is reached, and goes on when it is let go."""
+
+    def __init__(self, call: Callable[..., None]) -> None:
+        self.reached, self.let_go = threading.Event(), threading.Event()
+        self._call = call
+
+    def __call__(self, *arguments: object) -> None:
+        self.reached.set()
+        assert self.let_go.wait(10)
+        self._call(*arguments)
 
 
 def test_an_answer_is_streamed_saved_and_closed(world: Callable[..., World]) -> None:
@@ -315,22 +327,16 @@ def test_deleting_a_session_while_its_question_is_being_saved_stops_that_answer_
 ) -> None:
     provider = Scripted(["a"], until_stopped)
     here = world(provider)
-    ask, asking, let_go = here.sessions.ask, threading.Event(), threading.Event()
-
-    def slowly(session: Session, question: Message, title: str) -> None:
-        asking.set()
-        assert let_go.wait(10)
-        ask(session, question, title)
-
-    here.sessions.ask = slowly  # type: ignore[method-assign]
+    asking = Held(here.sessions.ask)
+    here.sessions.ask = asking  # type: ignore[method-assign]
     opened: list[Log] = []
     opener = threading.Thread(target=lambda: opened.append(here.engine.open(ME, HELLO)))
     opener.start()
-    assert asking.wait(10)
+    assert asking.reached.wait(10)
     deleter = threading.Thread(target=lambda: here.conversations.delete(ME, "s"))
     deleter.start()
     deleter.join(0.05)
-    let_go.set()
+    asking.let_go.set()
     opener.join(10)
     deleter.join(10)
     assert opened[0].state == "stopped"
@@ -396,16 +402,10 @@ def test_an_answer_that_is_being_saved_is_waited_for_by_a_stop_and_a_drain(
     world: Callable[..., World],
 ) -> None:
     here = world(saying("kept"))
-    save, saving, let_go = here.sessions.answer, threading.Event(), threading.Event()
-
-    def slowly(owner: str, session_id: str, answer: Message) -> None:
-        saving.set()
-        assert let_go.wait(10)
-        save(owner, session_id, answer)
-
-    here.sessions.answer = slowly  # type: ignore[method-assign]
+    saving = Held(here.sessions.answer)
+    here.sessions.answer = saving  # type: ignore[method-assign]
     log = here.engine.open(ME, HELLO)
-    assert saving.wait(10)
+    assert saving.reached.wait(10)
     waiting = [
         threading.Thread(target=lambda: here.engine.stop(ME, log.header.stream_id)),
         threading.Thread(target=lambda: here.engine.drain(lambda: 10.0)),
@@ -414,7 +414,7 @@ def test_an_answer_that_is_being_saved_is_waited_for_by_a_stop_and_a_drain(
         thread.start()
         thread.join(0.05)
     assert all(thread.is_alive() for thread in waiting)
-    let_go.set()
+    saving.let_go.set()
     for thread in waiting:
         thread.join(10)
     assert (here.answer().content, here.answer().status) == ("kept", "done")
