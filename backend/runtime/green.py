@@ -5,19 +5,24 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from math import inf
 
 from greenlet import getcurrent
 
+ALARM_S = 1.0
+
 
 class Waiter:
-    """A greenlet to switch to once, by the signal or by its timer."""
+    """A greenlet to switch to once, by its signal or by its alarm."""
 
-    __slots__ = ("asleep", "greenlet")
+    __slots__ = ("asleep", "greenlet", "until_s")
 
-    def __init__(self) -> None:
+    def __init__(self, until_s: float) -> None:
         self.greenlet = getcurrent()
+        self.until_s = until_s
         self.asleep = True
 
     def wake(self) -> None:
@@ -26,39 +31,98 @@ class Waiter:
             self.greenlet.switch()
 
 
-def wake_all(waiting: list[Waiter]) -> None:
-    for waiter in waiting:
-        waiter.wake()
-
-
-class GreenSignal(ABC):
-    """A `chat.signals.Signal` on the loop of a library."""
+class Loop(ABC):
+    """The loop of a library, on which all else waits."""
 
     def __init__(self) -> None:
+        self._rising: deque[Waiter] = deque()
+
+    @abstractmethod
+    def switch(self) -> None:
+        """Let others run until somebody switches back."""
+
+    @abstractmethod
+    def soon(self, call: Callable[[], None]) -> None:
+        """Have it called by the loop itself, once it has its turn."""
+
+    @abstractmethod
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        """The same, in so many seconds. It cannot be taken back."""
+
+    def wake(self, waiters: Iterable[Waiter]) -> None:
+        """Wake them soon: all that are to be woken in one turn of the loop cost it one call."""
+        if not self._rising:
+            self.soon(self._wake_all)
+        self._rising.extend(waiters)
+
+    def _wake_all(self) -> None:
+        rising, self._rising = self._rising, deque()
+        try:
+            while rising:
+                rising.popleft().wake()
+        finally:
+            if rising:  # one of them broke, which is not the others' fault
+                self.wake(rising)
+
+
+class GreenSignal:
+    """A `chat.signals.Signal` on a loop.
+
+    An alarm, once set, is left to ring: who follows an answer waits again and again, and all of these
+    waits share it. Who waits on when it rings gets the next one. None is set further ahead than
+    ALARM_S, or those that nobody waits for any more would pile up.
+    """
+
+    __slots__ = ("_alarm_s", "_loop", "_waiting")
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
         self._waiting: list[Waiter] = []
+        self._alarm_s = inf
 
     def wait_for(self, ready: Callable[[], bool], timeout_s: float) -> bool:
+        if ready():
+            return True
         until_s = time.monotonic() + timeout_s
-        while not ready():
-            left_s = until_s - time.monotonic()
-            if left_s <= 0:
-                return False
-            self._wait(left_s)
-        return True
+        while time.monotonic() < until_s:
+            self._wait(until_s)
+            if ready():
+                return True
+        return False
 
-    @abstractmethod
     def notify(self) -> None:
-        """Have the loop wake all who wait, soon."""
+        if self._waiting:
+            self._loop.wake(self._waiting)
+            self._waiting = []
 
-    @abstractmethod
-    def _wait(self, timeout_s: float) -> None:
-        """Until notified, or until the time is over."""
+    def _wait(self, until_s: float) -> None:
+        """Until notified, or until then."""
+        waiter = Waiter(until_s)
+        self._waiting.append(waiter)
+        if until_s < self._alarm_s:
+            self._set_alarm(until_s)
+        try:
+            self._loop.switch()
+        finally:
+            if waiter.asleep:  # something else has woken it
+                waiter.asleep = False
+                self._waiting = [other for other in self._waiting if other is not waiter]
 
-    def _rise(self, waiter: Waiter) -> None:
-        """What wakes the waiter after this finds it awake."""
-        waiter.asleep = False
-        if waiter in self._waiting:
-            self._waiting.remove(waiter)
+    def _set_alarm(self, at_s: float) -> None:
+        now_s = time.monotonic()
+        self._alarm_s = alarm_s = min(max(at_s, now_s), now_s + ALARM_S)
+        self._loop.later(alarm_s - now_s, lambda: self._ring(alarm_s))
+
+    def _ring(self, alarm_s: float) -> None:
+        if alarm_s != self._alarm_s:
+            return  # an earlier one was set after it, and has set the next since
+        now_s = time.monotonic()
+        due = [waiter for waiter in self._waiting if waiter.until_s <= now_s]
+        self._waiting = [waiter for waiter in self._waiting if waiter.until_s > now_s]
+        self._alarm_s = inf
+        if self._waiting:
+            self._set_alarm(min(waiter.until_s for waiter in self._waiting))
+        self._loop.wake(due)
 
 
 class Clock:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import TypeVar
 
-from backend.runtime.green import Clock, GreenSignal, Waiter, wake_all
+from backend.runtime.green import Clock, GreenSignal, Loop
 
 with warnings.catch_warnings():
     # It says at every start that it is being retired; that is known, and why only this file names it.
@@ -27,24 +27,17 @@ def patch() -> None:
     sys.setswitchinterval(0.0005)
 
 
-class EventletSignal(GreenSignal):
-    """Woken by eventlet's hub."""
+class EventletLoop(Loop):
+    """eventlet's hub."""
 
-    def notify(self) -> None:
-        if self._waiting:
-            waiting, self._waiting = self._waiting, []
-            eventlet.hubs.get_hub().schedule_call_global(0, wake_all, waiting)
+    def switch(self) -> None:
+        eventlet.hubs.get_hub().switch()
 
-    def _wait(self, timeout_s: float) -> None:
-        hub = eventlet.hubs.get_hub()
-        waiter = Waiter()
-        self._waiting.append(waiter)
-        timer = hub.schedule_call_global(timeout_s, waiter.wake)
-        try:
-            hub.switch()
-        finally:
-            self._rise(waiter)
-            timer.cancel()
+    def soon(self, call: Callable[[], None]) -> None:
+        eventlet.hubs.get_hub().schedule_call_global(0, call)
+
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        eventlet.hubs.get_hub().schedule_call_global(seconds, call)
 
 
 class Runtime(Clock):
@@ -52,11 +45,14 @@ class Runtime(Clock):
 
     name = "eventlet"
 
+    def __init__(self) -> None:
+        self._loop = EventletLoop()
+
     def spawn(self, work: Callable[[], None]) -> None:
         eventlet.spawn_n(work)
 
-    def signal(self) -> EventletSignal:
-        return EventletSignal()
+    def signal(self) -> GreenSignal:
+        return GreenSignal(self._loop)
 
     def offload(self, work: Callable[[], T]) -> T:
         return eventlet.tpool.execute(work)  # type: ignore[no-any-return]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import gevent
 import gevent.monkey
 from gevent.threadpool import ThreadPool
 
-from backend.runtime.green import Clock, GreenSignal, Waiter, wake_all
+from backend.runtime.green import Clock, GreenSignal, Loop
 
 T = TypeVar("T")
 
@@ -25,25 +25,24 @@ def patch() -> None:
     sys.setswitchinterval(0.0005)
 
 
-class GeventSignal(GreenSignal):
-    """Woken by gevent's hub."""
+class GeventLoop(Loop):
+    """gevent's hub."""
 
-    def notify(self) -> None:
-        if self._waiting:
-            waiting, self._waiting = self._waiting, []
-            gevent.get_hub().loop.run_callback(wake_all, waiting)
+    def switch(self) -> None:
+        gevent.get_hub().switch()
 
-    def _wait(self, timeout_s: float) -> None:
-        hub = gevent.get_hub()
-        waiter = Waiter()
-        self._waiting.append(waiter)
-        timer = hub.loop.timer(timeout_s)
-        timer.start(waiter.wake)
-        try:
-            hub.switch()
-        finally:
-            self._rise(waiter)
-            timer.close()
+    def soon(self, call: Callable[[], None]) -> None:
+        gevent.get_hub().loop.run_callback(call)
+
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        timer = gevent.get_hub().loop.timer(seconds)
+        timer.start(_ring, timer, call)
+
+
+def _ring(timer: Any, call: Callable[[], None]) -> None:
+    """A started timer keeps itself alive until it has rung."""
+    timer.close()
+    call()
 
 
 class Runtime(Clock):
@@ -52,14 +51,15 @@ class Runtime(Clock):
     name = "gevent"
 
     def __init__(self) -> None:
+        self._loop = GeventLoop()
         # Not the hub's own pool: names are looked up there, and a dead name server would fill it.
         self._threads = ThreadPool(THREADS)
 
     def spawn(self, work: Callable[[], None]) -> None:
         gevent.spawn_raw(work)
 
-    def signal(self) -> GeventSignal:
-        return GeventSignal()
+    def signal(self) -> GreenSignal:
+        return GreenSignal(self._loop)
 
     def offload(self, work: Callable[[], T]) -> T:
         result, fault = self._threads.apply(_outcome, (work,))
