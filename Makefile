@@ -3,18 +3,18 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-QUICK := -m "not server and not browser"
+WITHOUT_SERVER := -m "not server and not browser"
 
-.PHONY: run test check lint format lock clean
+.PHONY: run test check lint format bench bench-idle lock clean
 
 run: $(VENV)/.run $(if $(filter gevent,$(RUNTIME)),$(VENV)/.gevent)
 	$(BIN)/python -m backend
 
-test: $(VENV)/.dev tests/node/node_modules/.done chromium
+test: $(VENV)/.dev tests/node/node_modules/.done chromium compiler
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev tests/node/node_modules/.done
-	$(BIN)/python -m pytest $(QUICK)
+	$(BIN)/python -m pytest $(WITHOUT_SERVER)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -25,6 +25,25 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Measures Parley beside its peers and writes docs/performance.md, in about ten minutes. QUICK=1: in two, on one
+# runtime, and writes nothing. BENCH=--strict: fails if a goal is missed.
+BENCH_BIN := .venv-bench/bin
+bench: .venv-bench/.bench compiler $(if $(shell command -v npm),bench/node_modules/.done)
+	$(BENCH_BIN)/python -m bench $(if $(QUICK),--scale quick --runtime $(or $(RUNTIME),eventlet)) $(BENCH)
+
+# SOCKETS=10000 idle sockets for SECONDS=600.
+bench-idle: .venv-bench/.bench compiler
+	$(BENCH_BIN)/python -m bench --idle $(if $(SOCKETS),--sockets $(SOCKETS)) $(if $(SECONDS),--seconds $(SECONDS)) $(BENCH)
+
+.venv-bench/.bench: bench/requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	$(BENCH_BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/requirements.txt
+	@touch $@
+
+bench/node_modules/.done: bench/package-lock.json
+	npm ci --prefix bench --silent --no-audit --no-fund
+	@touch $@
+
 # Chromium for the page's tests: the system's, else Debian's.
 .PHONY: chromium
 chromium:
@@ -32,6 +51,14 @@ chromium:
 		echo "Chromium is missing; installing it with apt-get"; \
 		(apt-get update -qq && apt-get install -y -qq chromium) || { \
 			echo "Install Chromium (apt-get install chromium) and run make test again" >&2; exit 1; }; }
+
+# What loads the server in `make bench` is written in C: the system's compiler, else Debian's.
+.PHONY: compiler
+compiler:
+	@command -v cc >/dev/null || { \
+		echo "A C compiler is missing; installing it with apt-get"; \
+		(apt-get update -qq && apt-get install -y -qq gcc libc6-dev) || { \
+			echo "Install a C compiler (apt-get install gcc libc6-dev) and run make again" >&2; exit 1; }; }
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -65,6 +92,7 @@ lock: $(VENV)/.dev
 	$(LOCK) --upgrade -o requirements.txt
 	$(LOCK) --extra gevent -c requirements.txt -o requirements-gevent.txt
 	$(LOCK) --extra dev -c requirements.txt -c requirements-gevent.txt -o requirements-dev.txt
+	$(LOCK) --extra bench -c requirements-dev.txt -o bench/requirements.txt
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-bench bench/build bench/node_modules .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,150 @@
+"""What the numbers have to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import TypeAlias
+
+from bench.figures import Results
+from bench.idle import KEPT_S, SOCKETS
+from bench.scale import RATE, Scale
+from bench.servers import FASTAPI_RELAY, PARLEY_RELAY, PARLEY_SOCKETS, PARLEY_STREAM, UPSTREAM, Subject
+
+DEFAULT_RUNTIME = "eventlet"
+
+Measure: TypeAlias = Callable[[Results], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """`measure` gives None for what was not measured. Exactly one bound is set."""
+
+    name: str
+    unit: str
+    measure: Measure
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def bound(self) -> str:
+        word, value = ("at least", self.at_least) if self.at_least is not None else ("at most", self.at_most)
+        return f"{word} {value:,g} {self.unit}".rstrip()
+
+    def passes(self, value: float) -> bool:
+        if self.at_least is not None:
+            return value >= self.at_least
+        return self.at_most is not None and value <= self.at_most
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    goal: Goal
+    value: float | None
+
+    @property
+    def verdict(self) -> str:
+        if self.value is None:
+            return "not measured"
+        return "pass" if self.goal.passes(self.value) else "short"
+
+
+def trait(key: str) -> Measure:
+    return lambda results: results.traits.get((key, DEFAULT_RUNTIME))
+
+
+def unpaced(results: Results) -> float | None:
+    seen = results.case(PARLEY_STREAM[DEFAULT_RUNTIME], results.scale.streams[1], 0)
+    return seen.tokens_per_s if seen else None
+
+
+def times_fastapi(results: Results) -> float | None:
+    ours = results.case(PARLEY_RELAY[DEFAULT_RUNTIME], results.scale.streams[1], 0)
+    theirs = results.case(FASTAPI_RELAY, results.scale.streams[1], 0)
+    return ours.tokens_per_s / theirs.tokens_per_s if ours and theirs else None
+
+
+def added_ms(results: Results) -> float | None:
+    ours = results.case(PARLEY_RELAY[DEFAULT_RUNTIME], results.scale.streams[0], 0)
+    alone = results.case(UPSTREAM, results.scale.streams[0], 0)
+    return ours.first_ms - alone.first_ms if ours and alone else None
+
+
+def slowest_first_s(subject: Subject) -> Measure:
+    def measure(results: Results) -> float | None:
+        seen = results.case(subject, results.scale.streams[2], RATE)
+        return unless(seen.failed, seen.first_max_ms / 1000) if seen else None
+
+    return measure
+
+
+def times_ideal(results: Results) -> float | None:
+    seen = results.case(PARLEY_SOCKETS[DEFAULT_RUNTIME], results.scale.streams[2], RATE)
+    ideal_s = (results.scale.paced_tokens[2] - 1) / RATE
+    return unless(seen.failed, seen.wall_s / ideal_s) if seen else None
+
+
+def ramp_share(results: Results) -> float | None:
+    failed = results.traits.get(("ramp_failed", DEFAULT_RUNTIME))
+    return 0.0 if failed else results.traits.get(("ramp_share", DEFAULT_RUNTIME))
+
+
+def followers_share(results: Results) -> float | None:
+    """Bytes that a token takes for each follower after the first: even a reference to it would be eight."""
+    keys = ("followed_kib", "followed_by_many_kib")
+    one, many = (results.traits.get((key, DEFAULT_RUNTIME)) for key in keys)
+    if one is None or many is None:
+        return None
+    scale = results.scale
+    return max(0.0, many - one) * 1024 / (scale.followers - 1) / (scale.followed_tokens // 2)
+
+
+def idle_kib(results: Results) -> float | None:
+    held = results.held
+    return unless(held.lost, held.socket_kib) if held and held.enough else None
+
+
+def unless(failed: float, value: float) -> float:
+    """Past every bound if anything failed."""
+    return inf if failed else value
+
+
+def goals(scale: Scale) -> tuple[Goal, ...]:
+    _, some, crowd = scale.streams
+    shortest, longest = scale.lengths[0], scale.lengths[-1]
+    at_once = f"{crowd:,} questions in one moment"
+    parley, relay = PARLEY_STREAM[DEFAULT_RUNTIME], PARLEY_RELAY[DEFAULT_RUNTIME]
+    return (
+        Goal(f"built-in model, unpaced, {some} streams", "tokens/s", unpaced, at_least=150_000),
+        Goal(f"relay, unpaced, {some} streams", "times FastAPI + httpx", times_fastapi, at_least=4),
+        Goal("relay, one stream at a time: added to the upstream's first token", "ms", added_ms, at_most=2.5),
+        Goal(
+            f"{crowd:,} SSE streams of {scale.ramp_tokens} tokens at {RATE}/s, begun over {scale.ramp_s:g} s",
+            "% of the ideal rate", ramp_share, at_least=93,
+        ),
+        Goal(f"{at_once}: slowest first token", "s", slowest_first_s(parley), at_most=2.5),
+        Goal(f"{at_once}, relayed", "s", slowest_first_s(relay), at_most=2.5),
+        Goal(
+            f"{crowd:,} Socket.IO clients × {scale.paced_tokens[2]} tokens at {RATE}/s",
+            "times the ideal time", times_ideal, at_most=1.4,
+        ),
+        Goal("memory of an idle socket", "KiB", trait("socket_kib"), at_most=70),
+        Goal("memory of a session of ten short messages", "KiB", trait("session_kib"), at_most=8),
+        Goal(
+            f"{SOCKETS:,} idle sockets for {KEPT_S // 60} minutes (`make bench-idle`): memory of each",
+            "KiB", idle_kib, at_most=70,
+        ),
+        Goal(
+            f"cost per token from {shortest:,} to {longest:,} tokens an answer: highest beside the first",
+            "times", trait("length_growth"), at_most=1.25,
+        ),
+        Goal(
+            f"memory of a token for each of {scale.followers} followers after the first",
+            "bytes", followers_share, at_most=1,
+        ),
+    )  # fmt: skip
+
+
+def judge(results: Results) -> list[Outcome]:
+    return [Outcome(goal, goal.measure(results)) for goal in goals(results.scale)]

@@ -1,0 +1,1 @@
+"""What Parley is measured beside: each does a part of what Parley does, as plainly as its library allows."""

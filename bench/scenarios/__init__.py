@@ -1,0 +1,1 @@
+"""What is done to a server to see how it does."""

@@ -1,0 +1,162 @@
+"""The servers that are measured, and how each is asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+
+from bench.cores import Cores
+from bench.processes import Gauge
+
+ROOT = Path(__file__).resolve().parent.parent
+START_S = 30.0
+RUNTIMES = ("eventlet", "gevent")
+
+RAISED = {
+    "RATE_LIMIT": "off",
+    "ADDRESS_LIMIT": "off",
+    "MAX_STREAMS": "20000",
+    "MAX_STREAMS_PER_CALLER": "20000",
+    "MAX_HANDSHAKES_PER_ADDRESS": "20000",
+    "MAX_ANSWER_TOKENS": "60000",
+    "OPENAI_MODELS": "bench",
+}
+"""What Parley is told: all clients come from one address here, which its limits are made to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A server: what is run, with which variables besides PORT; `needs` are the packages it imports."""
+
+    command: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+
+
+PYTHON = (sys.executable, "-m")
+PEER_NODE = ROOT / "bench" / "peers" / "sockets.mjs"
+
+SERVERS = {
+    **{name: Row((*PYTHON, "backend"), {"RUNTIME": name, **RAISED}, (name,)) for name in RUNTIMES},
+    "stream": Row((*PYTHON, "bench.peers.stream"), needs=("fastapi", "uvicorn", "uvloop", "httptools")),
+    "relay": Row(
+        (*PYTHON, "bench.peers.relay"), needs=("fastapi", "uvicorn", "uvloop", "httptools", "httpx")
+    ),
+    "node": Row(("node", str(PEER_NODE))),
+}
+
+
+def missing(name: str) -> str | None:
+    """Why a server cannot be measured here, as a sentence's end."""
+    row = SERVERS[name]
+    if row.command[0] == "node":
+        if shutil.which("node") is None:
+            return "node is not installed"
+        there = (PEER_NODE.parent.parent / "node_modules" / "socket.io").is_dir()
+        return None if there else "socket.io is not installed beside it"
+    lacking = [package for package in row.needs if find_spec(package) is None]
+    return f"{', '.join(lacking)} not installed" if lacking else None
+
+
+class Server:
+    """One of SERVERS as a process alone on its core, in a folder of its own; up when made, gone at the end
+    of its `with`."""
+
+    def __init__(self, name: str, cores: Cores, **env: str) -> None:
+        row = SERVERS[name]
+        self._folder = tempfile.TemporaryDirectory(prefix="bench-")
+        self.port = free_port()
+        known = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PORT": str(self.port)}
+        log_path = Path(self._folder.name) / "server.log"
+        with log_path.open("wb") as log, cores.at_server():
+            self._process = subprocess.Popen(
+                row.command, cwd=self._folder.name, env={**known, **row.env, **env}, stdout=log, stderr=log
+            )
+        self.gauge = Gauge(self._process.pid)
+        deadline = time.monotonic() + START_S
+        while not answers(self.port):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                said = log_path.read_text("utf-8", "replace")
+                self.end()
+                raise RuntimeError(f"{name} did not start:\n{said}")
+            time.sleep(0.02)
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._folder.cleanup()
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A way of answering: `server` of SERVERS, or none for the upstream itself; `relayed` answers come from
+    the upstream; `model` is the one Parley is asked for."""
+
+    name: str
+    server: str | None
+    door: str = "sse"
+    relayed: bool = False
+    model: str | None = None
+    path: str = "/api/chat/stream"
+    mark: str = '"token": '
+
+    def body(self, script: str) -> str:
+        """What is asked, as JSON."""
+        message = f"[[demo {script}]] Say something"
+        fields: dict[str, object] = {"message": message}
+        if self.model is not None:
+            fields |= {"model": self.model, "partial": False}
+            if self.door == "sockets":
+                fields["session_id"] = "bench-$N"  # a new session each time, as over HTTP
+        return json.dumps(fields)
+
+
+UPSTREAM = Subject("the upstream itself", None, relayed=True, path="/v1/chat/completions", mark='"content":"')
+FASTAPI_RELAY = Subject("FastAPI + httpx", "relay", relayed=True)
+
+PARLEY_STREAM = {name: Subject(f"Parley, {name}", name, model="demo") for name in RUNTIMES}
+PARLEY_RELAY = {name: Subject(f"Parley, {name}", name, relayed=True, model="bench") for name in RUNTIMES}
+PARLEY_SOCKETS = {name: Subject(f"Parley, {name}", name, "sockets", model="demo") for name in RUNTIMES}
+
+SUBJECTS = (
+    *PARLEY_STREAM.values(),
+    Subject("FastAPI", "stream"),
+    *PARLEY_RELAY.values(),
+    FASTAPI_RELAY,
+    UPSTREAM,
+    *PARLEY_SOCKETS.values(),
+    Subject("Socket.IO on node", "node", "sockets"),
+)
