@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from playwright.sync_api import Request, Route, WebSocket, expect
@@ -18,7 +19,7 @@ from tests.browser.chat import (
     stored,
     wait_for_words,
 )
-from tests.browser.conftest import OpenPage
+from tests.browser.conftest import PATIENCE_MS, OpenPage
 from tests.browser.line import line_to
 from tests.conftest import StartServer
 from tests.servers import Server
@@ -62,14 +63,17 @@ def test_a_cut_line_is_taken_up_where_it_broke(
         page = open_page(line.url, transport=transport).page
         page.on("request", requested)
         page.on("websocket", opened)
-        ask(page, counting(300, per_second=60))
-        for word in (20, 60, 100):
+        ask(page, counting(400, per_second=60))
+        for cut, word in enumerate((20, 60, 100), 1):
             wait_for_words(page, word)
             line.cut()
+            deadline = time.monotonic() + PATIENCE_MS / 1000
+            while sum(offset >= 20 for offset in offsets) < cut:
+                assert time.monotonic() < deadline, "the page does not come back"
+                page.wait_for_timeout(10)
         text = finished(page).locator(".prose").text_content()
     assert text is not None
     assert [text.strip()] == said(server, session_id(page))
-    assert sum(offset >= 20 for offset in offsets) >= 3
 
 
 def test_a_page_that_is_ahead_of_the_server_takes_over_its_text(
