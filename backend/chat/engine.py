@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from threading import Lock
 
@@ -136,24 +137,23 @@ class Engine:
         """Batches from offset `after` on, the last one with the closing; None after each second of
         silence, for the door to see whether its client is still there."""
         live = self._live.get(log.header.stream_id)
-        if live is None:
-            yield from self._tail(log, after)
-            return
+        with self._counted(live) if live else nullcontext():
+            for batch in log.tail(after, HEARTBEAT_S):
+                yield batch
+                if batch is not None and len(batch.entries) == BATCH_ENTRIES:
+                    self._runtime.sleep(0)  # a reader who is far behind lets others run
+
+    @contextmanager
+    def _counted(self, live: Live) -> Iterator[None]:
+        """While inside, one more follows it."""
         with self._lock:
             live.followers += 1
         try:
-            yield from self._tail(log, after)
+            yield
         finally:
             with self._lock:
                 live.followers -= 1
                 live.alone_since_s = self._runtime.monotonic()
-
-    def _tail(self, log: Log, after: int) -> Iterator[Batch | None]:
-        """A reader who is far behind lets others run between its batches."""
-        for batch in log.tail(after, HEARTBEAT_S):
-            yield batch
-            if batch is not None and len(batch.entries) == BATCH_ENTRIES:
-                self._runtime.sleep(0)
 
     def stop(self, caller: Caller, stream_id: str, reason: str = "stopped") -> Log:
         """Stop the answer and wait for its end; one that has ended stays as it is. Raises as `find`."""

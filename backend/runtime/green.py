@@ -8,11 +8,13 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from math import inf
+from math import ceil, inf
 
 from greenlet import getcurrent
 
 ALARM_S = 1.0
+RINGS_PER_S = 1000
+"""What waits for times as close as this wakes together. A loop that polls counts in milliseconds anyway."""
 
 
 class Waiter:
@@ -32,10 +34,13 @@ class Waiter:
 
 
 class Loop(ABC):
-    """The loop of a library, on which all else waits."""
+    """The loop of a library, on which all else waits. What is woken and what is rung comes together: so
+    many at once cost it one call."""
 
     def __init__(self) -> None:
         self._rising: deque[Waiter] = deque()
+        self._turning = False
+        self._rings: dict[int, list[Callable[[], None]]] = {}
 
     @abstractmethod
     def switch(self) -> None:
@@ -50,19 +55,43 @@ class Loop(ABC):
         """The same, in so many seconds. It cannot be taken back."""
 
     def wake(self, waiters: Iterable[Waiter]) -> None:
-        """Wake them soon: all that are to be woken in one turn of the loop cost it one call."""
-        if not self._rising:
-            self.soon(self._wake_all)
+        """Wake them soon."""
+        if not self._rising and not self._turning:
+            self.soon(self._turn)
         self._rising.extend(waiters)
 
-    def _wake_all(self) -> None:
-        rising, self._rising = self._rising, deque()
+    def ring(self, at_s: float, call: Callable[[], None]) -> None:
+        """Call it then, or up to 1 / RINGS_PER_S later. It cannot be taken back, and must not block: whom
+        it wakes wakes at once."""
+        moment = ceil(at_s * RINGS_PER_S)
+        if moment not in self._rings:
+            self._rings[moment] = []
+            self.later(max(0.0, moment / RINGS_PER_S - time.monotonic()), lambda: self._ring_all(moment))
+        self._rings[moment].append(call)
+
+    def _ring_all(self, moment: int) -> None:
+        self._turning = True
         try:
-            while rising:
-                rising.popleft().wake()
+            for call in self._rings.pop(moment):
+                call()
         finally:
-            if rising:  # one of them broke, which is not the others' fault
-                self.wake(rising)
+            self._turn()
+
+    def _turn(self) -> None:
+        """Wake all who rise, and whom these wake, as followers are by their writer. Whoever is woken by
+        those has to wait for the next turn: there are others."""
+        self._turning = True
+        rising = self._rising
+        try:
+            for _ in range(2):
+                rising, self._rising = self._rising, deque()
+                while rising:
+                    rising.popleft().wake()
+        finally:
+            self._turning = False
+            self._rising.extendleft(reversed(rising))  # one of them broke, which is not the others' fault
+            if self._rising:
+                self.soon(self._turn)
 
 
 class GreenSignal:
@@ -109,9 +138,8 @@ class GreenSignal:
                 self._waiting = [other for other in self._waiting if other is not waiter]
 
     def _set_alarm(self, at_s: float) -> None:
-        now_s = time.monotonic()
-        self._alarm_s = alarm_s = min(max(at_s, now_s), now_s + ALARM_S)
-        self._loop.later(alarm_s - now_s, lambda: self._ring(alarm_s))
+        self._alarm_s = alarm_s = min(at_s, time.monotonic() + ALARM_S)
+        self._loop.ring(alarm_s, lambda: self._ring(alarm_s))
 
     def _ring(self, alarm_s: float) -> None:
         if alarm_s != self._alarm_s:

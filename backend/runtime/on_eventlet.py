@@ -30,14 +30,18 @@ def patch() -> None:
 class EventletLoop(Loop):
     """eventlet's hub."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._hub = eventlet.hubs.get_hub()
+
     def switch(self) -> None:
-        eventlet.hubs.get_hub().switch()
+        self._hub.switch()
 
     def soon(self, call: Callable[[], None]) -> None:
-        eventlet.hubs.get_hub().schedule_call_global(0, call)
+        self._hub.schedule_call_global(0, call)
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
-        eventlet.hubs.get_hub().schedule_call_global(seconds, call)
+        self._hub.schedule_call_global(seconds, call)
 
 
 class Runtime(Clock):

@@ -86,7 +86,13 @@ def body() -> bytes:
 
 def stream(events: Iterable[bytes], status: int = 200, **headers: str | None) -> Response:
     """An event stream; headers that are None are left out."""
-    response = Response(_logged(events, g.request_id), status, STREAM_HEADERS, content_type=EVENT_STREAM)
+    response = Response(
+        _logged(events, g.request_id),
+        status,
+        STREAM_HEADERS,
+        content_type=EVENT_STREAM,
+        direct_passthrough=True,  # they are bytes
+    )
     for name, value in headers.items():
         if value is not None:
             response.headers[name.replace("_", "-")] = value

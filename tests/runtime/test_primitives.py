@@ -103,9 +103,9 @@ class CountingLoop(type(green._loop)):
 
     def later(self, seconds, call):
         self.alarms += 1
-        super().later(seconds, lambda: self.ring(call))
+        super().later(seconds, lambda: self.rung(call))
 
-    def ring(self, call):
+    def rung(self, call):
         self.alarms -= 1
         call()
 
@@ -120,6 +120,26 @@ while time.monotonic() - signal._waiting[0].until_s < -0.5:
 print(loop.alarms)
 """
     assert run(script) == "1"
+
+
+def test_two_who_always_wake_each_other_keep_nobody_from_their_turn(run: Run) -> None:
+    script = """
+signals, served = [green.signal(), green.signal()], [0, 0]
+
+def serve(me):
+    while served[me] < 1_000_000:
+        served[me] += 1
+        signals[1 - me].notify()
+        signals[me].wait_for(lambda: served[1 - me] > served[me], 10)
+
+for me in (0, 1):
+    green.spawn(lambda me=me: serve(me))
+for _ in range(10):
+    green.sleep(0.001)
+print(0 < served[0] < 1_000_000)
+served[:] = 1_000_000, 1_000_000
+"""
+    assert run(script) == "True"
 
 
 QUIET = {
