@@ -112,5 +112,5 @@ def _paced(tokens: list[str], rate: float, ttft_s: float, stop: Stop) -> Generat
         if due > sent:
             yield [*tokens[sent:due]]
             sent = due
-        if stop.wait(max(0.0, started_s + sent / rate - time.monotonic())):
+        if sent < len(tokens) and stop.wait(max(0.0, started_s + sent / rate - time.monotonic())):
             return

@@ -108,6 +108,14 @@ def test_a_hanging_answer_is_ended_by_a_stop() -> None:
     assert list(pieces) == []
 
 
+def test_a_paced_answer_ends_with_its_last_token() -> None:
+    prompt = Prompt("demo", [Turn("user", "[[demo tokens=1 tps=0.1]] hello")], 4096)
+    began_s = time.monotonic()
+    *_, ended = Demo(0).stream(prompt, Stop(ThreadSignal()))
+    assert isinstance(ended, Ended)
+    assert time.monotonic() - began_s < 5, "the next one would have come after 10 s"
+
+
 def test_a_slow_reader_gets_all_that_is_due_at_once() -> None:
     prompt = Prompt("demo", [Turn("user", "[[demo tokens=100]] hello")], 4096)
     pieces = Demo(500).stream(prompt, Stop(ThreadSignal()))
