@@ -213,11 +213,15 @@ class EngineLine:
             self._socket.send(Packet(PING))
 
     def _poll(self) -> list[Packet]:
-        """What engine.io sends next. It comes back for more when a WebSocket has taken that."""
-        self._sending = False
-        self._idle.notify()
+        """What engine.io sends next. A WebSocket's writer comes back for more when that was taken; a request
+        that polls does not, and may still be here when the line has moved to a WebSocket."""
+        comes_back = self.upgraded
+        if comes_back:
+            self._sending = False
+            self._idle.notify()
         packets: list[Packet] = self._take_queued()
-        self._sending = self.upgraded
+        if comes_back:
+            self._sending = True
         self._idle.notify()
         return packets
 

@@ -22,6 +22,7 @@ class FakeSocket:
         self.queue: Queue[Any] = Queue()
         self.closed = self.closing = False
         self.upgraded = True
+        self.polled = 0
         self.last_ping: float | None = 1.0
 
     def send(self, packet: Any) -> None:
@@ -30,6 +31,7 @@ class FakeSocket:
 
     def poll(self) -> list[Any]:
         """What is sent next; nothing when the line is closed."""
+        self.polled += 1
         packet = self.queue.get()
         return [] if packet is None else [packet]
 
@@ -107,6 +109,22 @@ def test_what_is_delivered_comes_after_all_that_was_sent_before() -> None:
     assert websocket.sent == ["43[]", "42[]"]
     socket.queue.put(None)
     writing.join(10)
+
+
+def test_a_poll_that_outlives_the_move_to_a_websocket_does_not_hold_up_what_is_delivered() -> None:
+    socket, websocket = FakeSocket(), FakeWebSocket()
+    socket.upgraded = False
+    line = line_of(socket, websocket)
+    stale = beside(lambda: socket.poll())
+    while not socket.polled:
+        time.sleep(0.001)
+    socket.upgraded = True
+    line.send("3[]")
+    stale.join(10)
+    assert not stale.is_alive()
+    delivering = beside(lambda: line.deliver("2[]", wanted))
+    delivering.join(10)
+    assert websocket.sent == ["42[]"]
 
 
 def test_delivering_to_a_client_that_polls_ends_when_it_was_fetched() -> None:
