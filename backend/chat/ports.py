@@ -125,8 +125,8 @@ class StreamStore(Protocol):
         """Add what was generated. Raises LogClosed."""
 
     def flush(self, log: Log) -> None:
-        """See that all that was appended is durable before anything that is written later: what is made
-        of a log has it behind it."""
+        """See that all that was appended is durable before anything that is given to the same stores later:
+        what they keep of a log has it behind it. It may not be durable yet."""
 
     def close(self, log: Log, closing: Closing) -> None:
         """Make the end durable, then let readers see it, and free the session. Closing a closed log

@@ -13,6 +13,8 @@ from backend.chat.events import Delta, Entry, Usage
 from backend.chat.ports import Ended
 
 MAX_COUNT = 10**9
+WRAPPED = 16
+"""So deep at most is what a chunk says inside of other JSON."""
 REASON = re.compile(r"[A-Za-z_]{1,64}")
 NOTHING: tuple[object, ...] = (None, "", [], {})
 COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
@@ -104,10 +106,14 @@ class Transcript:
             reason = choice.get("finish_reason")
             self._reasons[index] = reason_of(reason) if reason else self._reasons.get(index)
             entry = entry_of(index, delta, choice.get("logprobs"))
+            if isinstance(entry, Delta):
+                check_carried(entry.extra)
             if entry:
                 entries.append(entry)
-        usage = chunk.get("usage")
-        self._usage = usage_of(mended(usage) if halves else usage) or self._usage
+        usage = usage_of(mended(chunk.get("usage")) if halves else chunk.get("usage"))
+        if usage is not None:
+            check_carried(usage.details)
+            self._usage = usage
 
     def _joined(self, index: int, delta: dict[str, Any]) -> dict[str, Any]:
         """The delta as text that can be encoded; the first half of a character waits for the second,
@@ -161,6 +167,17 @@ def entry_of(index: int, delta: dict[str, Any], logprobs: Any) -> Entry | None:
     if not said:
         return text or None
     return Delta(text, {"index": index, **said} if index else said)
+
+
+def check_carried(value: Any) -> None:
+    """What is kept and given on must be JSON that everybody reads, also inside of what it is kept and given
+    on in. Raises Unreadable."""
+    for _ in range(WRAPPED):
+        value = [value]
+    try:
+        orjson.dumps(value)
+    except orjson.JSONEncodeError as exc:
+        raise Unreadable("a chunk has a number or a depth that JSON readers disagree about") from exc
 
 
 def reason_of(said: object) -> str:

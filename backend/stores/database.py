@@ -107,7 +107,10 @@ class Database:
 
     def write(self, work: Work) -> None:
         """Commit, and return when it is done. Raises Unavailable."""
-        commit = self.post(work)
+        self.wait(self.post(work))
+
+    def wait(self, commit: Commit) -> None:
+        """Until it is done. Raises Unavailable."""
         while not commit.done:
             self._committed.wait_for(lambda: commit.done, 60.0)
         if commit.error is not None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from backend.chat.errors import NotFound, StreamExpired, Unavailable
@@ -131,9 +132,7 @@ class SqliteStreams:
         return [log for log in logs if log is not None]
 
     def sweep(self) -> None:
-        for log, closing in list(self._unclosed.values()):
-            self._database.write(close_stream(log, closing))
-            del self._unclosed[log.header.stream_id]
+        self._close_unclosed()
         if self._runtime.monotonic() - self._swept_s < SWEEP_EVERY_S:
             return
         self._swept_s = self._runtime.monotonic()
@@ -141,6 +140,17 @@ class SqliteStreams:
         for header in self._headers("NOT expired AND ended_at < ?", old):
             self._claims.forget(header)
         self._database.write(expire_streams(old, oldest))
+
+    def _close_unclosed(self) -> None:
+        """One that is refused again is no reason not to try the others."""
+        trying = [
+            (stream_id, self._database.post(close_stream(log, closing)))
+            for stream_id, (log, closing) in list(self._unclosed.items())
+        ]
+        for stream_id, commit in trying:
+            with suppress(Unavailable):
+                self._database.wait(commit)
+                del self._unclosed[stream_id]
 
     def _remembered(self, header: Header) -> Log | None:
         """The log of a known key, or None and the key is free if its time is over."""
@@ -178,23 +188,23 @@ class SqliteStreams:
         return [records.header_from_json(header) for (header,) in rows]
 
     def _checkpoint_all(self) -> None:
-        """Runs while answers run. What could not be written is part of the next checkpoint."""
+        """Runs while answers run, each a piece of writing of its own. What could not be written is part of
+        the next checkpoint."""
         while self._saved:
             self._runtime.sleep(self._checkpoint_s)
-            grown = [
-                (log, saved, log.read(saved).entries)
-                for log in self._claims.all_live()
-                if (saved := self._saved.get(log.header.stream_id)) is not None and log.offset > saved
-            ]
-            if not grown:
-                continue
-            try:
-                self._database.write(checkpoint(grown))
-            except Unavailable:
-                continue
-            for log, saved, entries in grown:
-                if log.header.stream_id in self._saved:
-                    self._saved[log.header.stream_id] = saved + len(entries)
+            writing = []
+            for log in self._claims.all_live():
+                stream_id = log.header.stream_id
+                saved = self._saved.get(stream_id)
+                if saved is not None and log.offset > saved:
+                    entries = log.read(saved).entries
+                    commit = self._database.post(checkpoint(stream_id, saved, entries))
+                    writing.append((stream_id, saved + len(entries), commit))
+            for stream_id, offset, commit in writing:
+                with suppress(Unavailable):
+                    self._database.wait(commit)
+                    if stream_id in self._saved:
+                        self._saved[stream_id] = offset
         self._checkpointing = False
 
 
@@ -210,15 +220,13 @@ def insert_stream(header: Header) -> Callable[[sqlite3.Connection], None]:
     )  # fmt: skip
 
 
-def checkpoint(grown: Sequence[tuple[Log, int, list[Entry]]]) -> Callable[[sqlite3.Connection], None]:
-    """Add what each log has past its saved offset."""
-
-    def work(db: sqlite3.Connection) -> None:
-        for log, saved, entries in grown:
-            items = records.entries_to_json(entries)
-            run(db, "INSERT OR REPLACE INTO entries VALUES (?, ?, ?)", log.header.stream_id, saved + 1, items)
-
-    return work
+def checkpoint(stream_id: str, saved: int, entries: Sequence[Entry]) -> Callable[[sqlite3.Connection], None]:
+    """Add what a log has past its saved offset."""
+    return lambda db: run(
+        db,
+        "INSERT OR REPLACE INTO entries VALUES (?, ?, ?)",
+        stream_id, saved + 1, records.entries_to_json(entries),
+    )  # fmt: skip
 
 
 def rewrite(log: Log) -> Callable[[sqlite3.Connection], None]:

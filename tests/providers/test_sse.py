@@ -295,3 +295,26 @@ def test_halves_are_joined_in_every_field_and_never_stay_in_any() -> None:
         Delta("x", {"reasoning_content": "\U0001f600"}),
         Delta("", {"tool_calls": [{"a": "\ufffd"}], "logprobs": {"t": ["\ufffd"]}}),
     ]
+
+
+def deep(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        chunk({"tool_calls": deep(300)}),
+        chunk({"tool_calls": [10**20], "content": "\ud83d"}),
+        json.dumps(
+            {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1, "more": deep(300)}}
+        ).encode(),
+    ],
+)
+def test_what_nobody_could_be_given_on_is_a_fault(payload: bytes) -> None:
+    transcript = Transcript()
+    assert transcript.read([chunk({"content": "a"}), payload]) == ["a"]
+    assert isinstance(transcript.fault, Unreadable)

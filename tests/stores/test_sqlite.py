@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from backend.chat.errors import Misconfigured, StreamExpired, Unavailable
+from backend.chat.events import Delta
 from backend.chat.ports import Runtime
 from backend.stores.database import MIGRATIONS, Database
 from backend.stores.sqlite import SWEEP_EVERY_S, SqliteStreams
@@ -127,6 +128,26 @@ def test_what_a_full_disk_refuses_is_unavailable_and_written_once_there_is_room(
     streams.sweep()
     again = SqliteStreams(database, runtime, 3600)
     assert len(again.get("", "1").text) == 500_000
+
+
+def test_an_answer_that_the_file_refuses_keeps_no_other_from_being_written(
+    open_database: Callable[[], Database], runtime: ThreadRuntime
+) -> None:
+    database = open_database()
+    streams = SqliteStreams(database, runtime, 3600, checkpoint_s=0.001)
+    refused, other = streams.create(header("1")), streams.create(header("2"))
+    streams.append(refused, [Delta("a", {"number": 10**30})])
+    streams.append(other, ["b"])
+    until(lambda: streams._saved["2"] == 1)
+    assert streams._saved["1"] == 0
+    streams.close(refused, finished())
+    database.write(lambda db: db.execute("PRAGMA query_only = 1"))
+    streams.close(other, finished())
+    database.read(lambda _: database._writer.execute("PRAGMA query_only = 0"))
+    streams.sweep()
+    again = SqliteStreams(database, runtime, 3600)
+    assert again.get("", "2").text == "b"
+    assert again.get("", "2").closing == finished()
 
 
 def test_one_failing_write_does_not_take_others_of_its_batch_along(
