@@ -23,8 +23,8 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """`core` is how much of its core the server had, `others` how much of it everybody else; `wall_s` is from
-    the first question to the last answer's end."""
+    """`core` is how much of its core the server had, `others` how much of it everybody else, `load` how busy
+    the load's core was; `wall_s` is from the first question to the last answer's end."""
 
     failed: float
     tokens_per_s: float
@@ -35,10 +35,13 @@ class Figures:
     wall_s: float
     core: float
     others: float
+    load: float
     peak_kib: float
 
 
-def figures_of(report: Report, cpu_s: float, all_s: float, peak_kib: int) -> Figures:
+def figures_of(report: Report, cpu_s: float, all_s: float, load_s: float, peak_kib: int) -> Figures:
+    """`cpu_s` is the server's time on its core, `all_s` everybody's, `load_s` everybody's on a core of the
+    load's."""
     wall_s = report.wall_s or 1e-9
     return Figures(
         failed=report.failed,
@@ -50,6 +53,7 @@ def figures_of(report: Report, cpu_s: float, all_s: float, peak_kib: int) -> Fig
         wall_s=report.wall_s,
         core=cpu_s / wall_s,
         others=max(0.0, all_s - cpu_s) / wall_s,
+        load=load_s / wall_s,
         peak_kib=peak_kib,
     )
 

@@ -51,9 +51,11 @@ def traits(scale: Scale) -> tuple[Trait, ...]:
         Trait("stop_ms", "stop: from the request to the upstream's closing, tokens on their way", "ms"),
         Trait("stop_silent_ms", "the same, while the upstream is silent", "ms"),
         Trait(
-            "follower_gap_ms", f"added to the time between tokens by {many} followers of one answer", "ms", 2
+            "follower_gap_p99_ms",
+            f"added to the time between tokens (99th percentile) by {many} followers of one answer",
+            "ms",
+            2,
         ),
-        Trait("follower_gap_p99_ms", "the same, at the 99th percentile", "ms", 2),
         Trait("socket_kib", f"memory of an idle socket, out of {scale.sockets:,}", "KiB"),
         Trait("session_kib", f"memory of a session of {memory.MESSAGES} short messages (`memory://`)", "KiB"),
         Trait("live_kib", "memory of an answer under way and its reader", "KiB"),

@@ -50,10 +50,11 @@ def loaded(bench: Bench, subject: Subject, server: Server | None, script: str, *
         port=(server or bench.upstream).port, door=subject.door, path=subject.path,
         mark=subject.mark, body=subject.body(script), limit_s=LIMIT_S, **options,
     ) as clients:  # fmt: skip
-        cpu_s, all_s = gauge.cpu_s, busy_s(bench.cores.server)
+        before = gauge.cpu_s, busy_s(bench.cores.server), busy_s(bench.cores.load)
         report = clients.report()
-        cpu_s, all_s = gauge.cpu_s - cpu_s, busy_s(bench.cores.server) - all_s
-    return figures_of(report, cpu_s, all_s, gauge.peak_kib)
+        after = gauge.cpu_s, busy_s(bench.cores.server), busy_s(bench.cores.load)
+    cpu_s, all_s, load_s = (now - then for now, then in zip(after, before, strict=True))
+    return figures_of(report, cpu_s, all_s, load_s / len(bench.cores.load), gauge.peak_kib)
 
 
 def started(bench: Bench, name: str | None) -> Server | nullcontext[None]:
