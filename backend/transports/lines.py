@@ -146,6 +146,7 @@ class EngineLine:
         self._visit = visit
         self._idle = idle
         self._sending = False
+        self._upgraded = False
         self._take_queued = socket.poll
         self._ping_at_s = math.inf
         socket.poll = self._poll
@@ -157,8 +158,9 @@ class EngineLine:
 
     @property
     def upgraded(self) -> bool:
-        """Whether it is on a WebSocket."""
-        return bool(self._socket.upgraded)
+        """Whether it is on a WebSocket. engine.io forgets that when another one comes to nothing."""
+        self._upgraded = self._upgraded or bool(self._socket.upgraded)
+        return self._upgraded
 
     @property
     def backlog(self) -> int:

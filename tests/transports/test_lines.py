@@ -111,6 +111,24 @@ def test_what_is_delivered_comes_after_all_that_was_sent_before() -> None:
     writing.join(10)
 
 
+def test_another_websocket_that_comes_to_nothing_does_not_hold_up_what_is_delivered() -> None:
+    socket, websocket = FakeSocket(), FakeWebSocket()
+    line = line_of(socket, websocket)
+    websocket.ready.clear()
+    line.send("3[]")
+    writing = beside(lambda: socket.write_to(websocket))
+    while not websocket.waiting:
+        time.sleep(0.001)
+    socket.upgraded = False  # as engine.io has it then
+    websocket.ready.set()
+    delivering = beside(lambda: line.deliver("2[]", wanted))
+    delivering.join(10)
+    assert not delivering.is_alive()
+    assert websocket.sent == ["43[]", "42[]"]
+    socket.queue.put(None)
+    writing.join(10)
+
+
 def test_a_poll_that_outlives_the_move_to_a_websocket_does_not_hold_up_what_is_delivered() -> None:
     socket, websocket = FakeSocket(), FakeWebSocket()
     socket.upgraded = False
@@ -222,7 +240,14 @@ def test_what_waits_is_unread_once_it_should_be_leaving_by_itself() -> None:
     assert not line.unread
     line.send("2[]")
     assert line.unread
-    socket.upgraded = False  # a polling client fetches them
+    socket.closed = True
     assert not line.unread
-    socket.upgraded, socket.closed = True, True
+
+
+def test_what_waits_for_a_client_that_polls_is_fetched_in_its_time() -> None:
+    socket = FakeSocket()
+    socket.upgraded = False
+    line = line_of(socket)
+    for _ in range(2 * MAX_UNREAD):
+        line.send("2[]")
     assert not line.unread
