@@ -23,12 +23,12 @@ from backend.access.tokens import Tokens
 from backend.chat.caps import Caps
 from backend.chat.conversations import Conversations
 from backend.chat.engine import Engine, Limits
-from backend.chat.ports import Admission, Model, Runtime, SessionStore, StreamStore
+from backend.chat.ports import Admission, Runtime, SessionStore, StreamStore
 from backend.chat.rooms import Rooms
 from backend.config import Config
+from backend.models import models
 from backend.providers.catalog import Catalog
-from backend.providers.demo import Demo
-from backend.providers.openai import OpenAI, TimeLimits, Upstream
+from backend.providers.tokens import token_counter
 from backend.reference import asyncapi, openapi
 from backend.reference.schemas import Bounds
 from backend.stores.database import Database
@@ -39,9 +39,9 @@ from backend.telemetry.meters import Meters
 from backend.transports import chat, metrics, openai, ops, pages, reference, sessions, web
 from backend.transports.lines import WSGI
 from backend.transports.sockets import SocketLimits, Sockets
+from backend.wire.completions import CompletionBounds
 
 ROOT = Path(__file__).resolve().parent.parent
-DEFAULT_CONTEXT_TOKENS = 8192
 SECRET_FILE = Path("var/jwt.key")
 """Where the secret of tokens is kept when none is set, from the working directory."""
 
@@ -78,7 +78,17 @@ def build(config: Config, runtime: Runtime, websocket: Callable[..., WSGI]) -> P
     rooms = Rooms()
     store_kind = config.store_url.partition(":")[0]
     meters = Meters(__version__, store_kind, runtime)
-    engine = Engine(catalog, session_store, stream_store, runtime, rooms, limits, admissions, meters.answers)
+    engine = Engine(
+        catalog,
+        session_store,
+        stream_store,
+        runtime,
+        rooms,
+        limits,
+        admissions,
+        meters.answers,
+        token_counter(config.tokenizer),
+    )
     meters.count_running(lambda: engine.live_count)
     engine.recover()
     conversations = Conversations(engine, catalog, session_store, stream_store, rooms, runtime)
@@ -95,7 +105,7 @@ def build(config: Config, runtime: Runtime, websocket: Callable[..., WSGI]) -> P
     web.install(app, origins, gate, budget, meters)
     app.register_blueprint(chat.blueprint(engine, chat_limits, meters))
     app.register_blueprint(sessions.blueprint(conversations))
-    app.register_blueprint(openai.blueprint(engine, config.max_answer_tokens, meters))
+    app.register_blueprint(openai.blueprint(engine, completion_bounds(config), catalog, meters))
     app.register_blueprint(ops.blueprint(engine, session_store, about))
     behind_proxy = config.trusted_proxies > 0
     app.register_blueprint(metrics.blueprint(meters, config.metrics_token, behind_proxy=behind_proxy))
@@ -135,33 +145,16 @@ def moving_windows() -> RateLimiter:
     return limiter.limiter
 
 
-def models(config: Config) -> list[Model]:
-    """Every upstream's models in the order of their upstreams, then the built-in one."""
-    limits = TimeLimits(
-        connect_s=config.upstream_connect_s,
-        first_byte_s=config.upstream_first_byte_s,
-        between_s=config.upstream_between_s,
-        total_s=config.upstream_total_s,
-    )
-    found = []
-    for row in config.upstreams:
-        upstream = Upstream(
-            row.name, row.base_url, row.api_key, limits, max_tokens_field=row.max_tokens_field
-        )
-        provider = OpenAI(upstream)
-        for model in row.models:
-            context = config.context_tokens.get(model.name, DEFAULT_CONTEXT_TOKENS)
-            found.append(Model(model.name, provider, model.upstream_name, context))
-    context = config.context_tokens.get("demo", DEFAULT_CONTEXT_TOKENS)
-    return [*found, Model("demo", Demo(config.demo_tokens_per_second), "demo", context)]
-
-
 def documents(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
     """What `/openapi.json` and `/asyncapi.json` say."""
-    bounds = Bounds(config.max_message_chars, config.max_answer_tokens)
+    bounds = Bounds(config.max_message_chars, completion_bounds(config))
     return openapi.document(__version__, bounds, config.auth), asyncapi.document(
         __version__, bounds, urlsplit(config.url()).netloc
     )
+
+
+def completion_bounds(config: Config) -> CompletionBounds:
+    return CompletionBounds(config.max_answer_tokens, config.max_messages, config.max_choices)
 
 
 def stores(config: Config, runtime: Runtime) -> tuple[SessionStore, StreamStore]:

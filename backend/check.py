@@ -42,16 +42,13 @@ def run(url: str, token: str | None = None) -> int:
     if not url.startswith(("http://", "https://")):
         print(f"{url!r} is no address; give one such as http://127.0.0.1:5000")
         return 2
+    completions = f"{url}/v1/chat/completions"
+    conversation = {"messages": [{"role": "user", "content": QUESTION}], "stream": True}
     findings = [
         _ask("sse", f"{url}/api/chat/stream", headers, {"message": QUESTION, "partial": False}, _chat_text),
         _asked("socket.io", url, partial(_converse, Line(url, headers))),
-        _ask(
-            "openai prompt",
-            f"{url}/v1/chat/completions",
-            headers,
-            {"prompt": QUESTION, "stream": True},
-            _prompt_text,
-        ),
+        _ask("openai", completions, headers, conversation, _chunk_text),
+        _ask("openai prompt", completions, headers, {"prompt": QUESTION, "stream": True}, _chunk_text),
     ]
     print(f"{'door':<14} {'status':>6} {'chunks':>7} {'chars':>7} {'first ms':>9} {'tokens/s':>9}  result")
     for found in findings:
@@ -89,6 +86,8 @@ def _asked(door: str, url: str, stream: Callable[[Finding], Iterator[str | None]
         for text in stream(found):
             if text is None:
                 return _judged(found, time.monotonic() - started_s)
+            if not text:
+                continue
             found.ttft_ms = found.ttft_ms or (time.monotonic() - started_s) * 1000
             found.chunks += 1
             found.chars += len(text)
@@ -193,11 +192,12 @@ def _chat_text(data: str) -> str | None:
     return None if event.get("done") else event["token"]
 
 
-def _prompt_text(data: str) -> str | None:
+def _chunk_text(data: str) -> str | None:
+    """The text of a chunk in either dialect of the door."""
     if data == "[DONE]":
         return None
     event = json.loads(data)
-    if "error" in event:
-        raise ValueError(event["error"])
-    text: str = event["choices"][0]["delta"]["content"]
+    if error := event.get("error"):
+        raise ValueError(error["message"] if isinstance(error, dict) else error)
+    text: str = event["choices"][0]["delta"].get("content") or ""
     return text

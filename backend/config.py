@@ -13,7 +13,8 @@ from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
 from backend.chat.errors import Misconfigured
-from backend.models_file import ModelRow, ModelsFile, UpstreamRow, read_models_file
+from backend.chat.events import Price
+from backend.models_file import GroupRow, ModelRow, ModelsFile, UpstreamRow, read_models_file
 from backend.values import (
     hosts,
     one_of,
@@ -69,6 +70,9 @@ class Config:
     upstream_total_s: float = variable("UPSTREAM_TOTAL_S", some_seconds, 600.0)
     max_message_chars: int = variable("MAX_MESSAGE_CHARS", positive, 32_000)
     max_answer_tokens: int = variable("MAX_ANSWER_TOKENS", positive, 4096)
+    max_messages: int = variable("MAX_MESSAGES", positive, 2048)
+    max_choices: int = variable("MAX_CHOICES", positive, 16)
+    tokenizer: str = variable("TOKENIZER", one_of("o200k_base", "cl100k_base", "bytes"), "o200k_base")
     max_answer_chars: int = variable("MAX_ANSWER_CHARS", positive, 1_000_000)
     max_streams: int = variable("MAX_STREAMS", positive, 2000)
     max_streams_per_caller: int = variable("MAX_STREAMS_PER_CALLER", positive, 20)
@@ -90,7 +94,9 @@ class Config:
     log_format: str = variable("LOG_FORMAT", one_of("text", "json", any_case=True), "text")
     metrics_token: str | None = variable("METRICS_TOKEN", str, None, secret=True)
     upstreams: tuple[UpstreamRow, ...] = ()
+    groups: tuple[GroupRow, ...] = ()
     context_tokens: Mapping[str, int] = field(default_factory=dict)
+    prices: Mapping[str, Price] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
 
     @property
@@ -123,10 +129,18 @@ def load(environ: Mapping[str, str], folder: Path) -> Config:
         if text is not None:
             values[row.name] = _read(row.metadata["name"], row.metadata["read"], text)
     models = _models_file(env, folder)
+    upstreams = (*known_upstreams(env), *models.upstreams)
+    names = [row.name for row in upstreams]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise Misconfigured(
+            f"There are several upstreams with the name {min(twice)}; rename one in MODELS_FILE"
+        )
     config = Config(
         **values,
-        upstreams=(*known_upstreams(env), *models.upstreams),
+        upstreams=upstreams,
+        groups=models.groups,
         context_tokens=models.context_tokens,
+        prices=models.prices,
         ignored=tuple(name for name in UNHEARD if name in env),
     )
     anybody = config.host not in LOOPBACK and config.auth != "required"

@@ -15,7 +15,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     # room: (rooms it may import, third-party packages it may import)
     "chat": ({"chat"}, set()),
     "wire": ({"chat", "wire"}, {"pydantic", "pydantic_core", "orjson"}),
-    "providers": ({"chat", "providers"}, {"urllib3", "orjson"}),
+    "providers": ({"chat", "providers"}, {"urllib3", "orjson", "rs_bpe"}),
     "stores": ({"chat", "stores"}, {"orjson", "redis", "sqlalchemy"}),
     "ledger": ({"chat", "ledger"}, {"sqlalchemy"}),
     "access": ({"chat", "access"}, {"jwt", "limits", "urllib3"}),
@@ -31,6 +31,7 @@ FILES: dict[str, tuple[set[str], set[str]]] = {
     # The files outside rooms; `*` stands for every room.
     "__init__": (set(), set()),
     "config": ({"chat", "models_file", "values"}, {"dotenv"}),
+    "models": ({"chat", "config", "models_file", "providers"}, set()),
     "values": (set(), set()),
     "models_file": ({"chat"}, {"pydantic"}),
     "app": ({"*"}, {"flask", "flask_limiter", "limits", "werkzeug"}),

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from backend.app import models
 from backend.chat.errors import Misconfigured
+from backend.chat.events import Price
 from backend.config import Config, load
-from backend.models_file import ModelRow, UpstreamRow
+from backend.models import models, upstream_of
+from backend.models_file import GroupRow, MemberRow, ModelRow, UpstreamRow
 from backend.providers.catalog import Catalog
+from backend.providers.connections import TimeLimits
 
 
 def test_without_any_variable_the_defaults_hold(tmp_path: Path) -> None:
@@ -143,12 +145,28 @@ base_url = "http://10.0.0.5:8000/v1/"
 api_key_env = "RACK_KEY"
 models = ["big", "small"]
 
+first_byte_s = 2.5
+
+[[upstream]]
+name = "cloud"
+base_url = "https://cloud.example.org/v1"
+models = ["big"]
+
 [model.big]
 upstream_name = "vendor/big-70b"
 context_tokens = 131072
+price = { input = 0.15, output = 0.6 }
 
 [model.demo]
 context_tokens = 1000
+
+[group.fast]
+cooldown_s = 5
+members = [
+  { model = "big", upstream = "cloud", weight = 3, rank = 0 },
+  { model = "big", rank = 0 },
+  { model = "demo" },
+]
 """
 
 
@@ -158,6 +176,64 @@ def test_the_models_file_adds_upstreams_names_and_context_sizes(tmp_path: Path) 
     assert (found["big"].upstream_name, found["big"].context_tokens) == ("vendor/big-70b", 131072)
     assert (found["small"].upstream_name, found["small"].context_tokens) == ("small", 8192)
     assert found["demo"].context_tokens == 1000
+    assert (found["small"].owned_by, found["demo"].owned_by) == ("rack", "parley")
+
+
+def test_the_models_file_has_prices_in_picodollars_a_token(tmp_path: Path) -> None:
+    (tmp_path / "models.toml").write_text(MODELS_FILE)
+    assert load({"RACK_KEY": "k"}, tmp_path).prices == {"big": Price(150_000, 600_000, 150_000)}
+
+
+def test_a_price_of_a_model_there_is_not_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "models.toml").write_text('[model."gpt-5"]\nprice = { input = 1, output = 1 }\n')
+    models(load({}, tmp_path))
+    assert "[model.gpt-5]" in caplog.text
+
+
+def test_a_key_in_place_of_its_variable_is_not_shown(tmp_path: Path) -> None:
+    key = "sk-canary-0123456789"
+    (tmp_path / "models.toml").write_text(
+        f"[[upstream]]\nname='x'\nbase_url='http://x'\nmodels=['m']\napi_key_env='{key}'\n"
+    )
+    with pytest.raises(Misconfigured) as refused:
+        load({}, tmp_path)
+    assert "canary" not in str(refused.value)
+
+
+def test_an_upstream_may_have_time_limits_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "models.toml").write_text(MODELS_FILE)
+    config = load({"RACK_KEY": "k", "UPSTREAM_CONNECT_S": "1"}, tmp_path)
+    limits = [upstream_of(config, row).limits for row in config.upstreams]
+    assert limits == [TimeLimits(connect_s=1, first_byte_s=2.5), TimeLimits(connect_s=1)]
+
+
+def test_the_models_file_makes_groups_that_are_as_small_as_their_smallest(tmp_path: Path) -> None:
+    (tmp_path / "models.toml").write_text(MODELS_FILE)
+    config = load({"RACK_KEY": "k"}, tmp_path)
+    members = (
+        MemberRow("big", "cloud", 0, 3.0),
+        MemberRow("big", None, 0, 1.0),
+        MemberRow("demo", None, 2, 1.0),
+    )
+    assert config.groups == (GroupRow("fast", members, 5.0),)
+    assert [model.name for model in models(config)] == ["big", "small", "big", "demo", "fast"]
+    group = models(config)[-1]
+    assert (group.context_tokens, group.owned_by, Catalog(models(config)).default) == (1000, "parley", "big")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[group.demo]\nmembers = [{ model = 'demo' }]\n", "name of a model"),
+        ("[group.g]\nmembers = [{ model = 'nobody' }]\n", "'nobody'"),
+        ("[group.g]\nmembers = [{ model = 'demo', upstream = 'u' }]\n", "'u'"),
+        ("[group.g]\nmembers = [{ model = 'g' }]\n", "'g'"),
+    ],
+)
+def test_a_group_of_models_there_are_not_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "models.toml").write_text(text)
+    with pytest.raises(Misconfigured, match=says):
+        models(load({}, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -168,6 +244,14 @@ def test_the_models_file_adds_upstreams_names_and_context_sizes(tmp_path: Path) 
         ("[[upstream]]\nname='x'\nbase_url='http://x'\nmodels=['m']\nkey='sk'\n", "key"),
         ("[[upstream]]\nname='x'\nbase_url='http://x'\nmodels=['m']\napi_key_env='NONE'\n", "NONE"),
         ("[model.m]\ncontext_tokens = 'many'\n", "context_tokens"),
+        ("[[upstream]]\nname='x'\nbase_url='http://x'\nmodels=['m']\napi_key_env='sk-abc'\n", "api_key_env"),
+        ("[[upstream]]\nname='x'\nbase_url='http://x'\nmodels=['']\n", "models"),
+        ("[[upstream]]\nname='x'\nbase_url='http://x'\nmodels=['m']\n" * 2, "several|Several"),
+        ("[model.m]\nprice = { input = -1, output = 0 }\n", "input"),
+        ("[model.m]\nprice = { input = 1 }\n", "output"),
+        ("[group.g]\nmembers = []\n", "members"),
+        ("[group.g]\nmembers = [{ model = 'demo', weight = 0 }]\n", "weight"),
+        ("[[upstream]]\nname='x'\nbase_url='http://x'\nmodels=['m']\nconnect_s = 0\n", "connect_s"),
     ],
 )
 def test_a_wrong_models_file_is_refused_with_the_place(tmp_path: Path, text: str, says: str) -> None:

@@ -1,4 +1,4 @@
-"""What README.md, docs/api.md and .env.example say is so; their examples are run as they stand."""
+"""What README.md, the files of docs/ and .env.example say is so; their examples are run as they stand."""
 
 from __future__ import annotations
 
@@ -15,14 +15,22 @@ from typing import Any
 
 import pytest
 import urllib3
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.chat.chat_completion import Choice
+from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
 from playwright.sync_api import Browser, Page
 
 from backend.app import build
 from backend.chat.errors import ParleyError
+from backend.chat.events import Price
 from backend.config import NOT_YET, Config, load
+from backend.models import models
 from backend.providers.demo import Script
+from backend.reference.routes import operations
 from backend.runtime import WebSocketWSGI
 from backend.telemetry.lines import FIELDS
+from backend.wire.completions import FORBIDDEN
+from backend.wire.errors import OPENAI_CODES
 from tests.browser.conftest import PATIENCE_MS
 from tests.browser.line import Line, line_to
 from tests.conftest import StartServer
@@ -31,6 +39,7 @@ from tests.servers import PATIENCE_S, ROOT, Server
 
 README = (ROOT / "README.md").read_text("utf-8")
 API = (ROOT / "docs" / "api.md").read_text("utf-8")
+OPENAI = (ROOT / "docs" / "openai.md").read_text("utf-8")
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text("utf-8")
 DASH = "–"
 ADDRESS = "http://127.0.0.1:5000"
@@ -48,9 +57,10 @@ def part(text: str, heading: str) -> str:
     return re.split(rf"^#+ {re.escape(heading)}.*$", text, maxsplit=1, flags=re.M)[1].split("\n#")[0]
 
 
-def section(text: str, heading: str) -> str:
-    """The same, with its sub-headings; `#` at the start of a line of code is no heading."""
-    return re.split(rf"^### {re.escape(heading)}$", text, maxsplit=1, flags=re.M)[1].split("\n##")[0]
+def section(text: str, heading: str, level: str = "###") -> str:
+    """The same, up to the next of its level or above; `#` at the start of a line of code is no heading."""
+    rest = re.split(rf"^{level} {re.escape(heading)}$", text, maxsplit=1, flags=re.M)[1]
+    return re.split(rf"^#{{2,{len(level)}}} ", rest, maxsplit=1, flags=re.M)[0]
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -136,6 +146,10 @@ def test_the_example_of_a_models_file_is_one(tmp_path: Path) -> None:
     assert [upstream.name for upstream in config.upstreams] == ["groq", "local"]
     assert config.upstreams[0].models[0].upstream_name == "llama-3.3-70b-versatile"
     assert config.context_tokens == {"llama": 131072, "demo": 4096}
+    assert config.upstreams[1].limits_s == {"first_byte_s": 120, "between_s": 60}
+    assert config.prices == {"llama": Price(590_000, 790_000, 590_000)}
+    assert [(row.rank, row.weight) for row in config.groups[0].members] == [(0, 3), (0, 1), (2, 1)]
+    assert [model.name for model in models(config)] == ["llama", "qwen/qwen3-32b", "mistral", "demo", "smart"]
 
 
 # Routes, errors, fields
@@ -189,6 +203,25 @@ def test_the_table_of_errors_is_the_tree_of_errors() -> None:
     assert table == {(kind.type, kind.status) for kind in leaves(ParleyError)} | outside_the_tree
 
 
+def test_the_table_of_errors_of_openais_dialect_is_what_its_route_answers() -> None:
+    told = {
+        (int(row[0]), code) for row in rows(part(OPENAI, "Errors")) for code in re.findall(r"`(\w+)`", row[2])
+    }
+    kinds = [kind for row in operations() if "/v1/" in row.route for kind in row.refusals]
+    codes = {(kind.status, OPENAI_CODES.get(kind.type, ("", kind.type))[1]) for kind in kinds}
+    assert told == codes | {(status, "upstream_error") for status in (400, 409, 422)}
+
+
+def test_the_table_of_requests_has_every_field_of_openais_sdk() -> None:
+    told = {name for row in rows(part(OPENAI, "Requests")) for name in re.findall(r"`(\w+)`", row[0])}
+    assert set(CompletionCreateParamsStreaming.__annotations__) | set(FORBIDDEN) <= told
+
+
+def test_the_tables_of_answers_have_every_field_of_openais_sdk() -> None:
+    told = set(re.findall(r"\w+", " ".join(row[0] for row in rows(part(OPENAI, "Answers")))))
+    assert {*ChatCompletion.model_fields, *ChatCompletionChunk.model_fields, *Choice.model_fields} <= told
+
+
 def test_the_directives_of_the_demo_model_are_all_told() -> None:
     told = {row[0].strip("`").partition("=")[0] for row in rows(part(API, "The demo model's directives"))}
     assert told == {row.name for row in fields(Script)}
@@ -226,7 +259,9 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/api.md", "docs/operations.md", "CHANGELOG.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/api.md", "docs/openai.md", "docs/operations.md", "CHANGELOG.md"]
+)
 def test_every_link_leads_somewhere(name: str) -> None:
     path = ROOT / name
     for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text("utf-8")):
@@ -291,7 +326,8 @@ def run_over(line: Line, folder: Path, *command: str) -> str:
 
 
 def assert_resumed(server: Server) -> None:
-    assert re.search(r"(GET /api/chat/streams/\S+|chat_resume) 200", server.log)
+    resumed = r"(GET /api/chat/streams/\S+|GET /v1/chat/completions/\S+|chat_resume) 200"
+    assert re.search(resumed, server.log)
 
 
 @pytest.mark.server
@@ -313,7 +349,40 @@ def test_a_python_example_goes_on_over_a_cut_line(
 
 def test_every_python_example_is_run() -> None:
     assert len(blocks(API, "python")) == 3
-    assert blocks(README, "python") == []
+    (resuming,) = blocks(section(OPENAI, "Coming back", "##"), "python")
+    assert [*SDK_EXAMPLES, resuming] == [*blocks(README, "python"), *blocks(OPENAI, "python")]
+
+
+SDK_EXAMPLES = [*blocks(README, "python"), *blocks(section(OPENAI, "Setting up", "##"), "python")]
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("example", SDK_EXAMPLES, ids=lambda example: example.split()[1])
+def test_an_example_of_an_sdk_works(example: str, server: Server, tmp_path: Path) -> None:
+    assert ADDRESS in example
+    (tmp_path / "example.py").write_text(example.replace(ADDRESS, server.url))
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "example.py"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("language", "command"),
+    [("python", [sys.executable, "-W", "error"]), pytest.param("js", ["node"], marks=needs_node)],
+)
+def test_an_example_of_coming_back_to_a_completion_goes_on_over_a_cut_line(
+    language: str, command: list[str], slow: Server, line: Line, tmp_path: Path
+) -> None:
+    (example,) = blocks(section(OPENAI, "Coming back", "##"), language)
+    assert ADDRESS in example
+    (tmp_path / "example.mjs").write_text(example.replace(ADDRESS, line.url))
+    said = run_over(line, tmp_path, *command, "example.mjs")
+    assert said == answer_to(QUESTION, slow)
+    assert_resumed(slow)
 
 
 @pytest.mark.server
@@ -321,6 +390,14 @@ def test_every_python_example_is_run() -> None:
 def test_a_curl_example_of_the_api_works(number: int, server: Server, tmp_path: Path) -> None:
     said = run_shell(blocks(API, "sh")[number], server, tmp_path)
     assert '"error"' not in said
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("number", range(len(blocks(OPENAI, "sh"))))
+def test_a_curl_example_of_the_openai_document_works(number: int, server: Server, tmp_path: Path) -> None:
+    said = run_shell(blocks(OPENAI, "sh")[number], server, tmp_path)
+    assert '"error"' not in said
+    assert "data: [DONE]" in said
 
 
 @pytest.mark.server

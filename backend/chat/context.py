@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from backend.chat.ports import Turn
+from backend.chat.events import texts_in
 from backend.chat.sessions import Message
 
 BYTES_PER_TOKEN = 4
 TURN_OVERHEAD = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message for a model: `role` is `system`, `user` or `assistant`."""
+
+    role: str
+    content: str
 
 
 def estimate_tokens(text: str) -> int:
@@ -57,3 +67,23 @@ def fit(
         kept += 1
     shown = pairs[len(pairs) - kept :]
     return [*head, *(turn for pair in shown for turn in pair), last], 2 * (len(pairs) - kept)
+
+
+def text_of_message(message: Mapping[str, Any]) -> str:
+    """The text of a message in OpenAI's terms, whose content may be a list of parts."""
+    content = message.get("content")
+    if isinstance(content, list):
+        texts = [part.get("text") for part in content if isinstance(part, dict)]
+        return "\n".join(text for text in texts if isinstance(text, str))
+    return content if isinstance(content, str) else ""
+
+
+def text_of_prompt(messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> str:
+    """All that a model is given to read; images and sounds are no text."""
+    said = [text for message in messages for text in (text_of_message(message), *calls_in(message))]
+    schemas = [options.get(name) for name in ("tools", "response_format")]
+    return "\n".join([*said, *texts_in(schemas, keys=True)])
+
+
+def calls_in(message: Mapping[str, Any]) -> Iterator[str]:
+    return texts_in(message.get("tool_calls"))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 
+from backend.chat.context import estimate_tokens
 from backend.chat.errors import Internal, ParleyError, Unavailable
 from backend.chat.events import Batch, Closing, Failed, Header
 from backend.chat.ids import new_id
@@ -21,6 +22,7 @@ from backend.chat.ports import (
     Runtime,
     SessionStore,
     StreamStore,
+    TokenCounter,
     Uncounted,
 )
 from backend.chat.requests import Caller, ChatRequest
@@ -47,9 +49,11 @@ class Limits:
 
 @dataclass(slots=True)
 class Live:
-    """An answer this process is writing, who follows it, and since when nobody does."""
+    """An answer this process is writing, who follows it, and since when nobody does. One that does not
+    run on ends with its last follower."""
 
     writer: Writer
+    runs_on: bool
     followers: int = 0
     alone_since_s: float = 0.0
 
@@ -70,6 +74,7 @@ class Engine:
         limits: Limits,
         admissions: Sequence[Admission],
         meter: Meter | None = None,
+        count_tokens: TokenCounter = estimate_tokens,
     ) -> None:
         self.draining = False
         self._models = models
@@ -80,6 +85,7 @@ class Engine:
         self._limits = limits
         self._admissions = admissions
         self._meter = meter or Uncounted()
+        self._count_tokens = count_tokens
         self._live: dict[str, Live] = {}
         self._keeper = Keeper(sessions, streams, runtime)
         self._lock = Lock()
@@ -111,14 +117,17 @@ class Engine:
             created_at=self._runtime.now(),
             address=caller.address,
             idempotency=idempotency,
+            include_usage=bool(request.completion and request.completion.include_usage),
         )
         log = self._streams.create(header)
         if log.header is not header:
             return log
         # From here on it can be found, and so it can be stopped.
-        writer = Writer(log, self._streams, self._runtime, self._ended, self._meter.began(header))
+        tally = self._meter.began(header)
+        writer = Writer(log, self._streams, self._runtime, self._ended, tally, self._count_tokens)
+        live = Live(writer, request.runs_on, alone_since_s=self._runtime.monotonic())
         with self._lock:
-            self._live[header.stream_id] = Live(writer, alone_since_s=self._runtime.monotonic())
+            self._live[header.stream_id] = live
         try:
             task = self._admitted(header, session, model, request)
         except Exception as exc:
@@ -133,19 +142,22 @@ class Engine:
         """Raises NotFound and StreamExpired."""
         return self._streams.get(caller.owner, stream_id)
 
-    def follow(self, log: Log, after: int = 0) -> Iterator[Batch | None]:
-        """Batches from offset `after` on, the last one with the closing; None after each second of
-        silence, for the door to see whether its client is still there."""
-        live = self._live.get(log.header.stream_id)
-        with self._counted(live) if live else nullcontext():
-            for batch in log.tail(after, HEARTBEAT_S):
+    def follow(self, log: Log, after: int = 0, heartbeat_s: float = HEARTBEAT_S) -> Iterator[Batch | None]:
+        """Batches from offset `after` on, the last one with the closing; None after so much silence, for
+        the door to see whether its client is still there."""
+        with self.following(log):
+            for batch in log.tail(after, heartbeat_s):
                 yield batch
                 if batch is not None and len(batch.entries) == BATCH_ENTRIES:
                     self._runtime.sleep(0)  # a reader who is far behind lets others run
 
     @contextmanager
-    def _counted(self, live: Live) -> Iterator[None]:
-        """While inside, one more follows it."""
+    def following(self, log: Log) -> Iterator[None]:
+        """While inside, one more follows the answer."""
+        live = self._live.get(log.header.stream_id)
+        if live is None:
+            yield
+            return
         with self._lock:
             live.followers += 1
         try:
@@ -154,6 +166,9 @@ class Engine:
             with self._lock:
                 live.followers -= 1
                 live.alone_since_s = self._runtime.monotonic()
+                alone = not live.followers
+            if alone and not live.runs_on and live.writer.log.closing is None:
+                live.writer.request_stop("detached")
 
     def stop(self, caller: Caller, stream_id: str, reason: str = "stopped") -> Log:
         """Stop the answer and wait for its end; one that has ended stays as it is. Raises as `find`."""
@@ -225,11 +240,14 @@ class Engine:
             temperature=request.temperature,
             max_tokens=request.max_tokens or self._limits.max_answer_tokens,
             max_chars=self._limits.max_answer_chars,
+            completion=request.completion,
         )
 
     def _run(self, writer: Writer, task: Task) -> None:
-        writer.run(task)
-        self._let_go(writer.log)
+        try:
+            writer.run(task)
+        finally:
+            self._let_go(writer.log)
         header = writer.log.header
         if header.session_id is not None:
             self._tell(writer.log, self._streams.running(header.owner, header.session_id))

@@ -27,6 +27,8 @@ Beside it stands Misconfigured: the program cannot run as it is set up, and neve
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -121,12 +123,39 @@ class Unavailable(Refused):
         super().__init__(message, retry_after=retry_after_s)
 
 
+BROKE_OFF = "The model's answer broke off before its end; ask again"
+ABOUT_THE_REQUEST = frozenset({400, 409, 413, 415, 422})
+"""Statuses of an upstream that are about what was asked: it would fare no better elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What an upstream refused with: the HTTP status, the seconds it asks us to wait, and `type`, `param`
+    and `code` of its error, as far as it said them."""
+
+    status: int
+    retry_after_s: float | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
 class Broken(ParleyError):
-    """The answer had begun and could not be finished."""
+    """The answer had begun and could not be finished. `complaint` is what an upstream refused with."""
+
+    complaint: Complaint | None = None
+
+    @property
+    def outcome(self) -> str:
+        """What a call of the upstream came to: its type, or `refused` if it was about the request."""
+        about_it = self.complaint is not None and self.complaint.status in ABOUT_THE_REQUEST
+        return "refused" if about_it else self.type
 
 
 class UpstreamError(Broken):
     type, status = "upstream_error", 502
+
+    def __init__(self, message: str, complaint: Complaint | None = None) -> None:
+        super().__init__(message)
+        self.complaint = complaint
 
 
 class UpstreamTimeout(Broken):

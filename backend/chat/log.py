@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from threading import Lock
 
-from backend.chat.events import TAIL_LOST, Batch, Closing, Delta, Entry, Failed, Header
+from backend.chat.events import TAIL_LOST, Batch, Closing, Delta, Entry, Failed, Header, Route
 from backend.chat.signals import Signal
 
 BATCH_ENTRIES = 64
@@ -22,13 +22,18 @@ class Log:
 
     The lock guards `_sealed` against appends: after it is set nothing is added. Readers take no lock:
     entries only ever grow, and who sees the closing sees all of them.
+
+    `route` is who answers, from the first entry on; None where that is not known. `size` is how many
+    characters its writer has counted in the entries.
     """
 
-    __slots__ = ("_blanks", "_entries", "_lock", "_sealed", "_signal", "closing", "header")
+    __slots__ = ("_blanks", "_entries", "_lock", "_sealed", "_signal", "closing", "header", "route", "size")
 
     def __init__(self, header: Header, signal: Signal) -> None:
         self.header = header
         self.closing: Closing | None = None
+        self.route: Route | None = None
+        self.size = 0
         self._entries: list[Entry] = []
         self._blanks: list[int] = []  # offsets of the entries without text
         self._signal = signal
@@ -62,8 +67,13 @@ class Log:
         no more than there is. None while the log is open."""
         if self.closing is None:
             return None
-        lost = isinstance(self.closing, Failed) and self.closing.tail_lost
-        return self.count + (TAIL_LOST if lost else 1)
+        return self.count + 1 + self.lost
+
+    @property
+    def lost(self) -> int:
+        """How many numbers are left out before the closing's, since readers may hold pieces that are not
+        kept."""
+        return TAIL_LOST - 1 if isinstance(self.closing, Failed) and self.closing.tail_lost else 0
 
     def append(self, entries: list[Entry]) -> None:
         """Add what was generated. Raises LogClosed."""

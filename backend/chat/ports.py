@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias, TypeVar
 
-from backend.chat.events import Closing, Entry, Header, Usage
+from backend.chat.events import Closing, Entry, Header, Price, Route, Usage
 from backend.chat.log import Log
 from backend.chat.requests import Idempotency
 from backend.chat.sessions import Changes, Message, Session
@@ -41,33 +41,27 @@ class Runtime(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """One message for a model: `role` is `system`, `user` or `assistant`."""
-
-    role: str
-    content: str
-
-
-@dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a provider is asked. `model` is the name the upstream knows."""
+    """What a provider is asked, in the terms of OpenAI's chat completions: `messages`, and in `options` all
+    other fields that were given. `model` is the name the upstream knows. `max_tokens` bounds the answer
+    where the options do not."""
 
     model: str
-    turns: Sequence[Turn]
+    messages: Sequence[Mapping[str, Any]]
     max_tokens: int
-    temperature: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The last item of a provider's stream: the model came to an end of its own. `usage` is None when
-    the upstream did not say."""
+    """The last item of a provider's stream: the model came to an end of its own. `finish_reason` is that of
+    choice 0; `usage` is None when the upstream did not say."""
 
     finish_reason: str
     usage: Usage | None = None
 
 
-Piece: TypeAlias = list[Entry] | Ended
+Piece: TypeAlias = list[Entry] | Route | Ended
 
 
 class Provider(Protocol):
@@ -76,7 +70,8 @@ class Provider(Protocol):
     def stream(self, prompt: Prompt, stop: Stop) -> Generator[Piece, None, None]:
         """Yield what arrived as lists of entries, as soon as it arrives, then one `Ended`.
 
-        Never an empty list or empty text. Ending without `Ended` is a failure, and so is any
+        A `Route` may say who answers: before the first entries, or before it raises. Never an empty list
+        or empty text. Ending without `Ended` is a failure, and so is any
         `Broken` it raises; foreign exceptions do not leave it. When `stop` is requested it ends within
         250 ms, wherever it waits, its upstream connection closed. It is closed by its reader.
         """
@@ -84,17 +79,28 @@ class Provider(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A name callers may ask for, and who answers to it."""
+    """A name callers may ask for, and who answers to it; `owned_by` is the upstream's name, `price` what its
+    tokens cost, if that is known."""
 
     name: str
     provider: Provider
     upstream_name: str
     context_tokens: int
+    owned_by: str = "parley"
+    price: Price | None = None
 
 
 class Models(Protocol):
+    @property
+    def all(self) -> Sequence[Model]:
+        """Every one there is, by name."""
+
     def find(self, name: str | None) -> Model:
         """The named model, or the default for None. Raises ModelNotFound."""
+
+
+TokenCounter: TypeAlias = Callable[[str], int]
+"""About how many tokens a text is. May take its time: it is called in a real thread."""
 
 
 class StreamStore(Protocol):
@@ -194,6 +200,9 @@ class Tally(Protocol):
     def wrote(self, entries: int) -> None:
         """So many entries, one or more, were appended together just now."""
 
+    def routed(self, route: Route) -> None:
+        """Who was asked for it."""
+
     def ended(self, closing: Closing) -> None:
         """Called once, before readers see the closing."""
 
@@ -212,6 +221,9 @@ class Uncounted:
         return self
 
     def wrote(self, entries: int) -> None:
+        pass
+
+    def routed(self, route: Route) -> None:
         pass
 
     def ended(self, closing: Closing) -> None:

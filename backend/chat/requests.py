@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +29,23 @@ class Idempotency:
 
 
 @dataclass(frozen=True, slots=True)
+class Completion:
+    """A whole conversation in the terms of OpenAI's chat completions: passed on as it is, with all `options`
+    that were given. `include_usage`: its stream is to end with the usage."""
+
+    messages: Sequence[Mapping[str, Any]]
+    options: Mapping[str, Any]
+    choices: int = 1
+    include_usage: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """One question, checked. `session_id` None asks for the session `fallback_session_id`, without that
     for a new one, or for none when `keep` is off.
 
-    `fingerprint` is a digest of what was asked, for `idempotency_key`.
+    `fingerprint` is a digest of what was asked, for `idempotency_key`. A `completion` stands for the message
+    and what belongs to it. `runs_on`: the answer is given to its end, whoever leaves.
     """
 
     message: str
@@ -42,6 +56,8 @@ class ChatRequest:
     temperature: float | None = None
     max_tokens: int | None = None
     keep: bool = True
+    completion: Completion | None = None
+    runs_on: bool = True
     idempotency_key: str | None = None
     fingerprint: str = ""
 

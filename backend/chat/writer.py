@@ -5,14 +5,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import closing as closed_after
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 
-from backend.chat.context import estimate_turns, fit
-from backend.chat.errors import Internal, Interrupted, ParleyError, UpstreamError
-from backend.chat.events import Closing, Entry, Failed, Finished, Usage
-from backend.chat.log import BATCH_ENTRIES, Log, LogClosed, text_of, texts_of
-from backend.chat.ports import Ended, Model, Prompt, Runtime, StreamStore, Tally
+from backend.chat.context import TURN_OVERHEAD, estimate_tokens, fit, text_of_prompt
+from backend.chat.errors import BROKE_OFF, Internal, Interrupted, ParleyError, UpstreamError
+from backend.chat.events import (
+    Closing,
+    Entry,
+    Failed,
+    Finished,
+    Price,
+    Route,
+    Usage,
+    generated_in,
+    size_of,
+)
+from backend.chat.log import BATCH_ENTRIES, Log, LogClosed
+from backend.chat.ports import Ended, Model, Prompt, Runtime, StreamStore, Tally, TokenCounter
+from backend.chat.requests import Completion
 from backend.chat.sessions import Message
 from backend.chat.stop import Stop
 
@@ -21,9 +32,14 @@ logger = logging.getLogger(__name__)
 INTERRUPTED = Interrupted("The server went away while answering; what it had generated is kept. Ask again")
 
 
+PIECES_PER_TOKEN = 16
+"""An upstream may send a token in pieces, and more of it than it counts, but not without end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Everything a writer needs, as plain data. `max_tokens` bounds the entries, `max_chars` the text."""
+    """Everything a writer needs, as plain data. `max_tokens` bounds the entries, `max_chars` what is in
+    them. A `completion` stands for the system prompt, history, question and temperature."""
 
     model: Model
     system: str | None
@@ -32,6 +48,14 @@ class Task:
     temperature: float | None
     max_tokens: int
     max_chars: int
+    completion: Completion | None = None
+
+    @property
+    def max_entries(self) -> int:
+        """In a completion choices and pieces of tokens are entries too."""
+        if self.completion is None:
+            return self.max_tokens
+        return self.max_tokens * self.completion.choices * PIECES_PER_TOKEN
 
 
 class Writer:
@@ -49,6 +73,7 @@ class Writer:
         runtime: Runtime,
         on_end: Callable[[Log, Closing], None],
         tally: Tally,
+        count_tokens: TokenCounter,
     ) -> None:
         self.log = log
         self.stop = Stop(runtime.signal())
@@ -56,13 +81,14 @@ class Writer:
         self._runtime = runtime
         self._on_end = on_end
         self._tally = tally
+        self._count_tokens = count_tokens
         self._lock = Lock()
         self._begun = False
         self._ended = False
         self._started_s = runtime.monotonic()
         self._stopped_s = 0.0
         self._first_s: float | None = None
-        self._prompt_tokens = 0
+        self._prompt: Prompt | None = None
         self._dropped = 0
         self._unshared = BATCH_ENTRIES  # whoever waits for the first piece has it before the next
 
@@ -99,31 +125,47 @@ class Writer:
         """Append what comes until the model ends or a cap is passed; None when stopped."""
         if self.stop.requested:
             return None
-        # The answer may fill half the context at most, or a small model would remember nothing.
-        room = task.model.context_tokens - min(task.max_tokens, task.model.context_tokens // 2)
-        turns, self._dropped = fit(task.system, task.history, task.question, room)
-        self._prompt_tokens = estimate_turns(turns)
-        prompt = Prompt(task.model.upstream_name, turns, task.max_tokens, task.temperature)
-        tokens_left, chars_left = task.max_tokens, task.max_chars
+        self._prompt = prompt = self._prompt_of(task)
+        entries_left, chars_left = task.max_entries, task.max_chars
         with closed_after(task.model.provider.stream(prompt, self.stop)) as pieces:
             for piece in pieces:
                 if isinstance(piece, Ended):
                     return piece
+                if isinstance(piece, Route):
+                    self._routed(piece, task.model.price)
+                    continue
                 if self.stop.requested:
                     return None
                 if self._first_s is None:
                     self._first_s = self._runtime.monotonic()
-                chars = sum(map(len, texts_of(piece)))
-                if len(piece) > tokens_left or chars > chars_left:
-                    self._append(within(piece[:tokens_left], chars_left))
+                chars = sum([len(entry) if entry.__class__ is str else size_of(entry) for entry in piece])
+                if len(piece) > entries_left or chars > chars_left:
+                    self._append(within(piece[:entries_left], chars_left))
                     return Ended("length")
+                self.log.size += chars
                 self._append(piece)
-                tokens_left -= len(piece)
+                entries_left -= len(piece)
                 chars_left -= chars
                 self._take_turns(len(piece))
         if self.stop.requested:
             return None
-        raise UpstreamError("The model's answer broke off before its end; ask again")
+        raise UpstreamError(BROKE_OFF)
+
+    def _routed(self, route: Route, price: Price | None) -> None:
+        """Who answers; in a group each has a price of its own."""
+        self.log.route = route if route.price else replace(route, price=price)
+        self._tally.routed(self.log.route)
+
+    def _prompt_of(self, task: Task) -> Prompt:
+        name = task.model.upstream_name
+        if task.completion is not None:
+            return Prompt(name, task.completion.messages, task.max_tokens, task.completion.options)
+        # The answer may fill half the context at most, or a small model would remember nothing.
+        room = task.model.context_tokens - min(task.max_tokens, task.model.context_tokens // 2)
+        turns, self._dropped = fit(task.system, task.history, task.question, room)
+        messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+        options = {} if task.temperature is None else {"temperature": task.temperature}
+        return Prompt(name, messages, task.max_tokens, options)
 
     def _take_turns(self, entries: int) -> None:
         """Let others run after as many entries as one of them is handed at once: a model that is never
@@ -186,19 +228,35 @@ class Writer:
 
     def _failed(self, exc: ParleyError) -> Failed:
         duration_s = self._runtime.monotonic() - self._started_s
-        return Failed.because(exc, tokens=self.log.count, at=self._runtime.now(), duration_s=duration_s)
+        usage = self._estimate() if self.log.offset else None
+        at = self._runtime.now()
+        return Failed.because(exc, tokens=self.log.count, at=at, duration_s=duration_s, usage=usage)
 
     def _estimate(self) -> Usage:
-        """What was used when the upstream did not say: an entry is at least a token."""
-        written = self.log.offset
-        return Usage(self._prompt_tokens, written, self._prompt_tokens + written, estimated=True)
+        """What was used when the upstream did not say."""
+        prompt, entries = self._prompt, self.log.read(0).entries
+        if prompt is None:
+            return Usage(0, 0, 0, estimated=True)
+
+        def counted(count: TokenCounter) -> tuple[int, int]:
+            read = count(text_of_prompt(prompt.messages, prompt.options))
+            overhead = TURN_OVERHEAD * len(prompt.messages)
+            return read + overhead, count("".join(map(generated_in, entries)))
+
+        try:
+            read, written = self._runtime.offload(lambda: counted(self._count_tokens))
+        except Exception:
+            extra = {"stream_id": self.log.header.stream_id}
+            logger.exception("tokens could not be counted; they are estimated by their bytes", extra=extra)
+            read, written = counted(estimate_tokens)
+        return Usage(read, written, read + written, estimated=True)
 
 
 def within(entries: list[Entry], max_chars: int) -> list[Entry]:
     """As many whole entries as fit into `max_chars` of text."""
     kept = []
     for entry in entries:
-        max_chars -= len(text_of(entry))
+        max_chars -= size_of(entry)
         if max_chars < 0:
             break
         kept.append(entry)

@@ -23,8 +23,12 @@ class Catalog:
     def names(self) -> list[str]:
         return list(self._models)
 
+    @property
+    def all(self) -> list[Model]:
+        return list(self._models.values())
+
     def find(self, name: str | None) -> Model:
         model = self._models.get(name or self.default)
         if model is None:
-            raise ModelNotFound("There is no such model here; GET /api/status lists those there are")
+            raise ModelNotFound("There is no such model here; GET /v1/models lists those there are")
         return model

@@ -9,14 +9,18 @@ from typing import Any
 
 import orjson
 
-from backend.chat.events import Delta, Entry, Usage
+from backend.chat.events import NOT_SAID, Delta, Entry, Usage
 from backend.chat.ports import Ended
 
 MAX_COUNT = 10**9
+MAX_CHOICES = 128
 WRAPPED = 16
 """So deep at most is what a chunk says inside of other JSON."""
 REASON = re.compile(r"[A-Za-z_]{1,64}")
+WORD = re.compile(r"[A-Za-z0-9_.\[\]-]{1,64}")
 NOTHING: tuple[object, ...] = (None, "", [], {})
+UNHEARD = ("role", *NOT_SAID)
+"""What a delta cannot say: it is known, or the choice's to say."""
 COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
@@ -25,28 +29,40 @@ class Unreadable(ValueError):
 
 
 class Reported(Exception):
-    """The upstream reports an error of its own, in its own words."""
+    """The upstream reports an error of its own: `body` is what it says."""
+
+    def __init__(self, body: Any) -> None:
+        super().__init__(complaint_in(body))
+        self.body = body
 
 
 class Transcript:
     """What an upstream has said: its chunks as entries, how each choice ended, what was used.
 
     Text of choice 0 alone is a plain `str`; all else is a `Delta` holding the delta's other fields as
-    they came, `index` when it is not 0, and `logprobs`. Roles and empty fields say nothing. `fault` is
-    what cannot be read or is an error, once everything before it has been given.
+    they came, `index` when it is not 0, `logprobs`, and how any other choice than 0 ended. Roles and empty
+    fields say nothing. `fault` is what cannot be read or is an error, once everything before it has been
+    given. `choices` is how many were asked for; an upstream may give fewer.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, choices: int = 1) -> None:
         self.done = False
+        self._choices = choices
         self.fault: Exception | None = None
         self._usage: Usage | None = None
         self._reasons: dict[int, str | None] = {}
         self._high: dict[tuple[int, str], str] = {}
+        self._calls: dict[int, int] = {}
 
     @property
     def finished(self) -> bool:
-        """Every choice has come to its end, the first certainly."""
+        """Every choice that began has come to its end, the first certainly."""
         return bool(self._reasons.get(0)) and all(self._reasons.values())
+
+    @property
+    def complete(self) -> bool:
+        """Every choice that was asked for has come to its end."""
+        return self.finished and len(self._reasons) >= self._choices
 
     def read(self, payloads: Sequence[bytes]) -> list[Entry]:
         """The entries in the data of these events, up to a fault."""
@@ -97,15 +113,17 @@ class Transcript:
         if not isinstance(chunk, dict):
             raise Unreadable("a chunk is no object")
         if chunk.get("error") or chunk.get("object") == "error":
-            raise Reported(complaint_in(chunk))
+            raise Reported(chunk)
         for choice, delta in choices_in(chunk):
-            index = choice.get("index")
-            index = index if type(index) is int else 0
+            index = index_of(choice)
             if halves:
                 choice, delta = mended(choice), self._joined(index, delta)
             reason = choice.get("finish_reason")
-            self._reasons[index] = reason_of(reason) if reason else self._reasons.get(index)
-            entry = entry_of(index, delta, choice.get("logprobs"))
+            reason = reason_of(reason) if reason else None
+            self._reasons[index] = reason or self._reasons.get(index)
+            if "tool_calls" in delta:
+                delta = {**delta, "tool_calls": self._numbered(index, delta["tool_calls"])}
+            entry = entry_of(index, delta, choice.get("logprobs"), reason)
             if isinstance(entry, Delta):
                 check_carried(entry.extra)
             if entry:
@@ -114,6 +132,19 @@ class Transcript:
         if usage is not None:
             check_carried(usage.details)
             self._usage = usage
+
+    def _numbered(self, index: int, calls: Any) -> Any:
+        """The calls, each with the number that some upstreams leave out: an id begins another one."""
+        if not isinstance(calls, list):
+            return calls
+        numbered = []
+        for call in calls:
+            if isinstance(call, dict) and type(call.get("index")) is not int:
+                last = self._calls.get(index, -1)
+                self._calls[index] = last = last + 1 if call.get("id") or last < 0 else last
+                call = {**call, "index": last}
+            numbered.append(call)
+        return numbered
 
     def _joined(self, index: int, delta: dict[str, Any]) -> dict[str, Any]:
         """The delta as text that can be encoded; the first half of a character waits for the second,
@@ -140,6 +171,16 @@ def choices_in(chunk: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, An
     return pairs
 
 
+def index_of(choice: dict[str, Any]) -> int:
+    """A choice's number, 0 if it has none. Raises Unreadable for one that no choice has."""
+    index = choice.get("index")
+    if type(index) is not int:
+        return 0
+    if not 0 <= index < MAX_CHOICES:
+        raise Unreadable("a choice has a number that none can have")
+    return index
+
+
 def is_plain(chunk: Any) -> bool:
     """Whether a chunk says a piece of choice 0's text and nothing else: nearly all do, so it is told
     without building anything."""
@@ -158,12 +199,14 @@ def is_plain(chunk: Any) -> bool:
         return False
 
 
-def entry_of(index: int, delta: dict[str, Any], logprobs: Any) -> Entry | None:
+def entry_of(index: int, delta: dict[str, Any], logprobs: Any, reason: str | None) -> Entry | None:
     """What a delta says, None if nothing."""
-    said = {key: value for key, value in delta.items() if key != "role" and value not in NOTHING}
+    said = {key: value for key, value in delta.items() if key not in UNHEARD and value not in NOTHING}
     text = said.pop("content") if index == 0 and isinstance(said.get("content"), str) else ""
     if isinstance(logprobs, dict) and any(value not in NOTHING for value in logprobs.values()):
         said["logprobs"] = logprobs
+    if index and reason:
+        said["finish_reason"] = reason
     if not said:
         return text or None
     return Delta(text, {"index": index, **said} if index else said)
@@ -198,6 +241,22 @@ def usage_of(said: Any) -> Usage | None:
 
 def count_of(value: Any) -> int | None:
     return value if type(value) is int and 0 <= value <= MAX_COUNT else None
+
+
+def error_fields(body: Any) -> dict[str, str]:
+    """`type`, `param` and `code` of an upstream's error, as far as it says them in a word."""
+    error = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(error, dict):
+        return {}
+    said = {name: error.get(name) for name in ("type", "param", "code")}
+    return {name: text for name, text in said.items() if isinstance(text, str) and WORD.fullmatch(text)}
+
+
+def error_status(body: Any) -> int:
+    """The HTTP status that some upstreams give as an error's code, else that of a failing gateway."""
+    error = body.get("error") if isinstance(body, dict) else None
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if type(code) is int and 400 <= code < 600 else 502
 
 
 def complaint_in(body: Any) -> str:

@@ -18,6 +18,7 @@ from backend.providers.framing import Head, UntilClosed, head_of
 
 READ_BYTES = 16_384
 MAX_HEAD_BYTES = 65_536
+MAX_INTERIM = 20
 MAX_IDLE_S = 30.0
 END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 
@@ -159,6 +160,14 @@ class Connection:
         self._sock.close()
 
     def _read_head(self) -> Head:
+        """The head of the answer, past those that only say that it will come (RFC 9110, 15.2)."""
+        for _ in range(MAX_INTERIM):
+            head = self._read_one_head()
+            if not 100 <= head.status < 200:
+                return head
+        raise http.client.HTTPException("too many interim answers")
+
+    def _read_one_head(self) -> Head:
         data, self._unread = self._unread, b""
         while not (end := END_OF_HEAD.search(data)):
             more = self._receive(0)
@@ -168,8 +177,7 @@ class Connection:
             if len(data) > MAX_HEAD_BYTES:
                 raise http.client.HTTPException("a head that is too long")
         self._unread = data[end.end() :]
-        head = head_of(data[: end.start()])
-        return self._read_head() if 100 <= head.status < 200 else head
+        return head_of(data[: end.start()])
 
     def _receive(self, wait_s: float) -> bytes:
         limit, ends_s = "first_byte_s", self._first_ends_s

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
+from typing import Any
 
-from backend.chat.context import estimate_turns
+from backend.chat.context import TURN_OVERHEAD, estimate_tokens, text_of_message, text_of_prompt
 from backend.chat.errors import UpstreamError
-from backend.chat.events import Usage
+from backend.chat.events import Delta, Entry, Usage
 from backend.chat.ports import Ended, Piece, Prompt
 from backend.chat.stop import Stop
-from backend.providers.demo_text import compose
+from backend.providers.demo_calls import call_of, json_of
+from backend.providers.demo_text import compose, keywords
 
 UNPACED_BATCH = 32
 STALL_S = 600.0
@@ -70,13 +72,15 @@ class Demo:
         self._tokens_per_second = tokens_per_second
 
     def stream(self, prompt: Prompt, stop: Stop) -> Generator[Piece, None, None]:
-        script, question = read_script(prompt.turns[-1].content)
-        earlier = [turn.content for turn in prompt.turns[:-1] if turn.role == "user"]
-        tokens = _tokens(script, question, earlier, prompt.max_tokens + 1)
+        asked = [text_of_message(message) for message in prompt.messages if message.get("role") == "user"]
+        script, question = read_script(asked.pop() if asked else "")
+        tokens, reason = _answer(prompt, script, question, asked)
         sent = min(len(tokens), prompt.max_tokens)
+        choices = prompt.options.get("n") or 1
         rate = self._tokens_per_second if script.tps is None else script.tps
         ends = [end for end in (script.fail, script.hang) if end is not None]
-        yield from _paced(tokens[: min([sent, *ends])], rate, script.ttft, stop)
+        for due in _paced(tokens[: min([sent, *ends])], rate, script.ttft, stop):
+            yield due if choices == 1 else [piece for token in due for piece in _for_all(token, choices)]
         if stop.requested:
             return
         if script.fail is not None and script.fail <= sent:
@@ -84,19 +88,44 @@ class Demo:
         if script.hang is not None and script.hang <= sent:
             stop.wait(STALL_S)
             return
-        usage = Usage(read := estimate_turns(prompt.turns), sent, read + sent)
-        yield Ended("stop" if sent == len(tokens) else "length", usage)
+        text = text_of_prompt(prompt.messages, prompt.options)
+        read = estimate_tokens(text) + TURN_OVERHEAD * len(prompt.messages)
+        usage = Usage(read, sent * choices, read + sent * choices)
+        reason = reason if sent == len(tokens) else "length"
+        if choices > 1:
+            yield [Delta("", {"index": index, "finish_reason": reason}) for index in range(1, choices)]
+        yield Ended(reason, usage)
 
 
-def _tokens(script: Script, question: str, earlier: list[str], at_most: int) -> list[str]:
-    text = question if script.echo else compose(question, earlier)
-    tokens = _TOKEN.findall(text)
+def _answer(prompt: Prompt, script: Script, question: str, earlier: list[str]) -> tuple[Sequence[Entry], str]:
+    """The answer, a token a piece, and how it ends when it is not cut."""
+    words = keywords(question)
+    if not script.echo and (call := call_of(prompt, words)):
+        return call, "tool_calls"
+    text = question if script.echo else json_of(prompt, words, question) or compose(question, earlier)
+    tokens = _TOKEN.findall(until_any(text, prompt.options.get("stop")))
     if script.tokens is None or not tokens:
-        return tokens
-    return list(islice(cycle(tokens), min(script.tokens, at_most)))
+        return tokens, "stop"
+    return list(islice(cycle(tokens), min(script.tokens, prompt.max_tokens + 1))), "stop"
 
 
-def _paced(tokens: list[str], rate: float, ttft_s: float, stop: Stop) -> Generator[Piece, None, None]:
+def until_any(text: str, ends: Any) -> str:
+    """The text up to the first of its stop sequences."""
+    ends = [ends] if isinstance(ends, str) else ends if isinstance(ends, list) else []
+    found = [at for end in ends if isinstance(end, str) and end and (at := text.find(end)) >= 0]
+    return text[: min(found)] if found else text
+
+
+def _for_all(token: Entry, choices: int) -> Iterator[Entry]:
+    """The same for every choice."""
+    yield token
+    said = {"content": token} if isinstance(token, str) else token.extra
+    yield from (Delta("", {"index": index, **said}) for index in range(1, choices))
+
+
+def _paced(
+    tokens: Sequence[Entry], rate: float, ttft_s: float, stop: Stop
+) -> Generator[list[Entry], None, None]:
     """Token n is due n/rate seconds after the first. All that is due goes at once, so that a busy server
     falls behind for a moment and not for good."""
     if stop.wait(ttft_s):

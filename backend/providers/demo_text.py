@@ -35,8 +35,8 @@ def compose(question: str, earlier: Sequence[str]) -> str:
     """An answer of at least 1,376 characters with headings, lists, a table and code. `earlier` are the
     conversation's questions so far."""
     seed = crc32(question.encode())
-    subject = _excerpt(question)
-    words = _keywords(question)
+    subject = excerpt(question)
+    words = keywords(question)
     parts = (
         f"## {_heading(subject)}",
         _OPENINGS[seed % len(_OPENINGS)].format(subject=subject),
@@ -57,7 +57,7 @@ def compose(question: str, earlier: Sequence[str]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _excerpt(text: str) -> str:
+def excerpt(text: str) -> str:
     """A text's beginning on one line, without what markdown would act on."""
     line = " ".join(_MARKUP.sub("", text).split())
     if len(line) > SUBJECT_CHARS:
@@ -69,7 +69,7 @@ def _heading(subject: str) -> str:
     return subject[0].upper() + subject[1:].rstrip("?!. ")
 
 
-def _keywords(question: str) -> list[str]:
+def keywords(question: str) -> list[str]:
     """The longest telling words, in the order they came; enough of them even for a short question."""
     found = dict.fromkeys(word.lower() for word in _WORD.findall(question))
     telling = [word for word in found if word not in _COMMON]
@@ -82,9 +82,7 @@ def _remembered(earlier: Sequence[str]) -> str:
     if not earlier:
         return ""
     questions = "question" if len(earlier) == 1 else "questions"
-    return (
-        f"*(You asked {len(earlier)} {questions} before this one; the last was “{_excerpt(earlier[-1])}”.)*"
-    )
+    return f"*(You asked {len(earlier)} {questions} before this one; the last was “{excerpt(earlier[-1])}”.)*"
 
 
 def _points(words: Sequence[str]) -> str:

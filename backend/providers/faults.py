@@ -11,10 +11,11 @@ from typing import TypeAlias
 import orjson
 from urllib3.util import Url
 
-from backend.chat.errors import Broken, UpstreamError, UpstreamTimeout
+from backend.chat.errors import BROKE_OFF, Broken, UpstreamError, UpstreamTimeout
 from backend.providers.chunks import Unreadable
 
 MAX_COMPLAINT_CHARS = 300
+MAX_HIDDEN_CHARS = 4 * MAX_COMPLAINT_CHARS
 KEY_PIECE_CHARS = 8
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 
@@ -38,7 +39,6 @@ INSECURE = f"{WHO} could not agree with us on a secure connection; have its base
 NAMELESS = f"{WHO} cannot be found by its name; ask again, or have its base URL checked"
 UNREACHABLE = f"{WHO} cannot be reached; ask again in a moment"
 TOO_SLOW = f"{WHO} took too long; ask again"
-BROKE_OFF = "The model's answer broke off before its end; ask again"
 UNREADABLE = f"{WHO} sent something that is no answer; ask again, or have its base URL checked"
 
 Row: TypeAlias = tuple[tuple[type[Exception], ...], type[Broken], str]
@@ -67,7 +67,10 @@ class Secrets:
         )
 
     def hide(self, text: str) -> str:
-        """The text without addresses, and without any piece of the key: upstreams quote it in part."""
+        """The text without addresses, and without any piece of the key: upstreams quote it in part. A long
+        one is cut, and so that no piece is cut that would have been found."""
+        if len(text) > MAX_HIDDEN_CHARS:
+            return self.hide(text[:MAX_HIDDEN_CHARS])[:-KEY_PIECE_CHARS]
         text = self._names.sub("[address]", ADDRESS.sub("[address]", text))
         if not self._pieces:
             return text

@@ -9,16 +9,26 @@ import ssl
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
 
 import orjson
 import urllib3.exceptions
 from urllib3.util import Url, parse_url
 
-from backend.chat.errors import Broken, Misconfigured, UpstreamError, UpstreamTimeout
-from backend.chat.events import Entry
+from backend.chat.errors import Broken, Complaint, Misconfigured, UpstreamError, UpstreamTimeout
+from backend.chat.events import Entry, Route, Try
 from backend.chat.ports import Piece, Prompt
 from backend.chat.stop import Stop
-from backend.providers.chunks import Reported, Transcript, Unreadable, complaint_in
+from backend.providers.chunks import (
+    Reported,
+    Transcript,
+    Unreadable,
+    complaint_in,
+    error_fields,
+    error_status,
+)
 from backend.providers.connections import Connection, NoAnswer, TimeLimits, Timer, TooSlow
 from backend.providers.faults import ELSEWHERE, LATE, REFUSED, UNREACHABLE, WHO, Secrets, translated
 from backend.providers.framing import Head
@@ -29,6 +39,9 @@ __all__ = ["OpenAI", "TimeLimits", "Upstream"]
 
 logger = logging.getLogger(__name__)
 
+BOUNDS = ("max_tokens", "max_completion_tokens")
+"""What OpenAI and others call the bound on an answer."""
+LONGEST_S = 86_400.0
 FIRST_PAUSE_S = 0.25
 MAX_PAUSE_S = 5.0
 USAGE_WAIT_S = 5.0
@@ -81,9 +94,14 @@ class OpenAI:
 
     def stream(self, prompt: Prompt, stop: Stop) -> Generator[Piece, None, None]:
         grip = Grip(stop)
+        answering = False
         try:
             with stop.calling(grip.cut):
-                yield from self._stream(self._request(prompt), grip)
+                for piece in self._stream(self._request(prompt), prompt.options.get("n") or 1, grip):
+                    if not answering:
+                        answering = True
+                        yield Route((Try(self._upstream.name),))
+                    yield piece
         except Exception as exc:
             # A socket that is cut in mid-call fails in many ways, and all of them mean the stop.
             if stop.requested:
@@ -93,13 +111,15 @@ class OpenAI:
                 raise
             cause = self._secrets.hide(repr(exc.__cause__ or exc))
             logger.warning("upstream %s: %s (%s)", self._upstream.name, fault, cause)
+            if not answering:
+                yield Route((Try(self._upstream.name, fault.outcome),))
             raise fault from exc
         finally:
             grip.close()
 
-    def _stream(self, request: bytes, grip: Grip) -> Generator[Piece, None, None]:
+    def _stream(self, request: bytes, choices: int, grip: Grip) -> Generator[Piece, None, None]:
         connection, head = self._begin(request, grip, Timer(self._upstream.limits))
-        transcript = Transcript()
+        transcript = Transcript(choices)
         for entries in self._read(connection, head, transcript):
             if grip.stop.requested:
                 return
@@ -152,15 +172,16 @@ class OpenAI:
 
     def _checked(self, head: Head, connection: Connection) -> Head:
         """The head, if an answer follows. Raises Refusal or Unreadable."""
-        status = head.status
+        status, after_s = head.status, retry_after_s(head)
         if status == 429 or status >= 500:
             sentence = REFUSED.get(status, f"{WHO} is failing (HTTP {status}); ask again in a moment")
-            raise Refusal(UpstreamError(sentence), passing=True, after_s=retry_after_s(head))
+            raise Refusal(UpstreamError(sentence, Complaint(status, after_s)), passing=True, after_s=after_s)
         if status in REFUSED or 300 <= status < 400:
-            raise Refusal(UpstreamError(REFUSED.get(status, ELSEWHERE)))
+            raise Refusal(UpstreamError(REFUSED.get(status, ELSEWHERE), Complaint(status)))
         if status != 200:
-            sentence = f"{WHO} refused the request (HTTP {status})"
-            raise Refusal(UpstreamError(self._secrets.quoting(sentence, complaint_of(connection))))
+            said = body_of_refusal(connection)
+            sentence = self._secrets.quoting(f"{WHO} refused the request (HTTP {status})", complaint_in(said))
+            raise Refusal(UpstreamError(sentence, Complaint(status, after_s, self._fields(said))))
         if head.media_type not in ("", "text/event-stream", "application/json"):
             raise Unreadable(f"a body of type {head.media_type!r}")
         if head.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -177,7 +198,7 @@ class OpenAI:
         events = EventReader()
         while not transcript.done:
             try:
-                data = connection.read(min(between_s, USAGE_WAIT_S) if transcript.finished else between_s)
+                data = connection.read(min(between_s, USAGE_WAIT_S) if transcript.complete else between_s)
             except (OSError, EOFError, http.client.HTTPException, TooSlow):
                 if transcript.finished:
                     return
@@ -189,15 +210,15 @@ class OpenAI:
                 return
 
     def _request(self, prompt: Prompt) -> bytes:
+        options, field = prompt.options, self._upstream.max_tokens_field
         asked: dict[str, object] = {
+            **options,
+            **({} if any(name in options for name in BOUNDS) else {field: prompt.max_tokens}),
             "model": prompt.model,
-            "messages": [{"role": turn.role, "content": turn.content} for turn in prompt.turns],
-            self._upstream.max_tokens_field: prompt.max_tokens,
+            "messages": prompt.messages,
             "stream": True,
-            "stream_options": {"include_usage": True},
+            "stream_options": {**options.get("stream_options", {}), "include_usage": True},
         }
-        if prompt.temperature is not None:
-            asked["temperature"] = prompt.temperature
         body = orjson.dumps(asked)
         return b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
 
@@ -207,8 +228,12 @@ class OpenAI:
         if isinstance(exc, TooSlow):
             return UpstreamTimeout(LATE[exc.limit].format(getattr(self._upstream.limits, exc.limit)))
         if isinstance(exc, Reported):
-            return UpstreamError(self._secrets.quoting(f"{WHO} reports an error", str(exc)))
+            sentence = self._secrets.quoting(f"{WHO} reports an error", str(exc))
+            return UpstreamError(sentence, Complaint(error_status(exc.body), fields=self._fields(exc.body)))
         return translated(exc)
+
+    def _fields(self, said: Any) -> dict[str, str]:
+        return {name: self._secrets.hide(text) for name, text in error_fields(said).items()}
 
 
 def checked_url(upstream: Upstream) -> Url:
@@ -244,14 +269,22 @@ def request_head(upstream: Upstream, url: Url) -> bytes:
 
 
 def retry_after_s(head: Head) -> float | None:
-    """The seconds an upstream asks us to wait, None if it does not say or says a date."""
+    """The seconds an upstream asks us to wait, None if it does not say (RFC 9110, 10.2.3)."""
     said = head.headers.get("Retry-After", "").strip()
-    return float(said) if said.isascii() and said.isdigit() else None
-
-
-def complaint_of(connection: Connection) -> str:
-    """The message in the body of a refusal, empty if there is none to be had."""
     try:
-        return complaint_in(orjson.loads(connection.read_all(COMPLAINT_WAIT_S, MAX_COMPLAINT_BYTES)))
+        if said.isascii() and said.isdigit():
+            after_s = float(said)
+        else:
+            at = parsedate_to_datetime(said)
+            after_s = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds()
+    except (ValueError, OverflowError):
+        return None
+    return min(max(after_s, 0.0), LONGEST_S)
+
+
+def body_of_refusal(connection: Connection) -> Any:
+    """The JSON that a refusal came with, None if there is none to be had."""
+    try:
+        return orjson.loads(connection.read_all(COMPLAINT_WAIT_S, MAX_COMPLAINT_BYTES))
     except (OSError, EOFError, ValueError, http.client.HTTPException, TooSlow):
-        return ""
+        return None

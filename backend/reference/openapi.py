@@ -5,8 +5,7 @@ from __future__ import annotations
 from backend.reference import answers, routes
 from backend.reference.operations import Operation, written
 from backend.reference.parameters import HEADERS
-from backend.reference.schemas import PLACE, Bounds, Schema, components
-from backend.wire.body import any_json
+from backend.reference.schemas import Bounds, Schema, components
 from backend.wire.chat import ChatBody, SessionBody
 
 MODELS = (
@@ -23,7 +22,11 @@ MODELS = (
     answers.Session,
     answers.SessionList,
     answers.Deleted,
-    answers.Chunk,
+    answers.ChatCompletion,
+    answers.ChatCompletionChunk,
+    answers.Model,
+    answers.ModelList,
+    answers.PromptChunk,
     answers.PromptError,
     answers.Health,
     answers.Ready,
@@ -68,7 +71,7 @@ def document(version: str, bounds: Bounds, auth: str) -> Schema:
         "security": SECURITY[auth],
         "paths": _paths(routes.operations()),
         "components": {
-            "schemas": {**schemas, "Anything": any_json({"$ref": PLACE + "Anything"})},
+            "schemas": {**schemas, **bounds.bodies()},
             "headers": HEADERS,
             "securitySchemes": SCHEMES,
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -9,10 +10,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from backend.chat.errors import ParleyError
+from backend.chat.errors import ParleyError, UpstreamError
 from backend.reference.answers import Error, OpenAIError, PromptError
 from backend.reference.schemas import Schema, ref
-from backend.wire.errors import OPENAI_CODES
+from backend.wire.errors import OPENAI_CODES, PASSED_ON
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
@@ -59,23 +60,26 @@ class Operation:
 
     @property
     def path(self) -> str:
-        return self.route.partition(" ")[2].replace("<", "{").replace(">", "}")
+        return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", self.route.partition(" ")[2])
 
 
 def json(model: type[BaseModel]) -> dict[str, Schema]:
     return {JSON: ref(model)}
 
 
-def events(*models: type[BaseModel], identified: bool = True, end: str | None = None) -> dict[str, Schema]:
-    """An event stream: what each event is, its `data` as JSON of one of the models or the word `end`."""
+def events(
+    *models: type[BaseModel], identified: bool | None = True, end: str | None = None
+) -> dict[str, Schema]:
+    """An event stream: what each event is, its `data` as JSON of one of the models or the word `end`.
+    `identified`: whether it has an `id`; None if it may have one."""
     kinds = [ref(model) for model in models]
     data: Schema = {"contentMediaType": JSON, "contentSchema": {"anyOf": kinds}}
     data = data if end is None else {"anyOf": [{"const": end}, data]}
     fields = {"data": {"type": "string", **data}}
-    if not identified:
-        return {EVENTS: {"type": "object", "required": ["data"], "properties": fields}}
-    number = {"type": "string", "pattern": r"^[A-Za-z0-9_-]{1,64}:[0-9]+$"}
-    return {EVENTS: {"type": "object", "required": ["id", "data"], "properties": {"id": number, **fields}}}
+    if identified is not False:
+        fields = {"id": {"type": "string", "pattern": r"^[A-Za-z0-9_-]{1,64}:[0-9]+$"}, **fields}
+    required = ["id", "data"] if identified else ["data"]
+    return {EVENTS: {"type": "object", "required": required, "properties": fields}}
 
 
 def written(row: Operation) -> Schema:
@@ -112,6 +116,8 @@ def _refusals(row: Operation) -> dict[str, Schema]:
     """One response a status, saying which types of error come with it."""
     as_json, as_events = by_status(row.refusals), by_status(row.event_refusals)
     model = OpenAIError if row.path.startswith("/v1/") else Error
+    if model is OpenAIError and UpstreamError in row.refusals:
+        as_json |= {status: [*as_json.get(status, ()), UpstreamError] for status in PASSED_ON}
     found = {}
     for status in sorted({*as_json, *as_events}):
         content: dict[str, Schema] = {}
@@ -133,8 +139,10 @@ def by_status(refusals: Iterable[type[ParleyError]]) -> dict[int, list[type[Parl
 
 
 def _error(model: type[BaseModel], kinds: Refusals) -> Schema:
-    """The error, with the types it may have here."""
+    """The error, with the types it may have here; an upstream has words of its own."""
     types = {kind.type for kind in kinds}
+    if model is OpenAIError and UpstreamError in kinds:
+        return {"allOf": [ref(model)]}
     narrowed: dict[str, Any] = {"type": {"enum": sorted(types)}}
     if model is OpenAIError:
         codes = {OPENAI_CODES[name][1] if name in OPENAI_CODES else name for name in types}

@@ -25,6 +25,10 @@ def _parameter(place: str, name: str, about: str, schema: Schema, required: bool
     return {"name": name, "in": place, "required": required, "description": about, "schema": schema}
 
 
+COMPLETION_ID = in_path(
+    "stream_id", "From `X-Stream-Id`, or a completion's `id`.", r"^(chatcmpl-)?[A-Za-z0-9_-]{1,64}$"
+)
+MODEL_NAME = in_path("name", "From `/v1/models`; it may have slashes.", r"^[^/\x00][^\x00]{0,199}$")
 STREAM_ID = in_path("stream_id", "From `X-Stream-Id`, or an event's `id`.", r"^[A-Za-z0-9_-]{1,64}$")
 SESSION_ID_IN_PATH = in_path("session_id", "From `X-Session-Id`, or chosen when asking.", SESSION_ID)
 
@@ -33,6 +37,10 @@ IDEMPOTENCY_KEY = in_header(
     "The same key with the same body joins the answer that is running or done; another body is 422.",
     minLength=1,
     maxLength=MAX_KEY_CHARS,
+)
+STREAM_RESUME = in_header(
+    "X-Stream-Resume",
+    "`1` numbers the events, and has the answer go on when its reader leaves, who can then come back.",
 )
 LAST_EVENT_ID = in_header(
     "Last-Event-ID",
@@ -64,6 +72,10 @@ HEADERS: dict[str, Schema] = {
         pattern=r"^[A-Za-z0-9._-]{1,64}$",
     ),
     "X-Stream-Id": _header("What to resume and stop by.", type="string"),
+    "X-Upstream": _header("The upstream that answers, if one does.", required=False, type="string"),
+    "X-Upstream-Tried": _header(
+        "How many were asked for it, if that is known.", required=False, type="integer", minimum=0
+    ),
     "X-Session-Id": _header("The session it belongs to.", type="string"),
     "Content-Disposition": _header("The name of the download.", type="string"),
     "Retry-After": _header("Whole seconds.", type="integer", minimum=0),

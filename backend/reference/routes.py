@@ -6,6 +6,7 @@ from backend.chat.errors import (
     Forbidden,
     IdempotencyMismatch,
     Internal,
+    Interrupted,
     InvalidJson,
     InvalidRequest,
     ModelNotFound,
@@ -19,14 +20,20 @@ from backend.chat.errors import (
     Unavailable,
     UnsupportedMediaType,
     UpstreamError,
+    UpstreamTimeout,
 )
 from backend.reference import parameters as given
 from backend.reference.answers import (
     Broken,
-    Chunk,
+    ChatCompletion,
+    ChatCompletionChunk,
     Deleted,
     Done,
     Health,
+    Model,
+    ModelList,
+    OpenAIError,
+    PromptChunk,
     PromptError,
     Ready,
     Reset,
@@ -38,14 +45,14 @@ from backend.reference.answers import (
     Token,
 )
 from backend.reference.operations import JSON, Answer, Operation, Refusals, events, json
-from backend.reference.schemas import PLACE, Schema, ref
+from backend.reference.schemas import COMPLETION_BODY, PROMPT_BODY, Schema, ref
 from backend.wire.chat import ChatBody, SessionBody
-from backend.wire.prompt import prompt_schema
 
 ANYWHERE: Refusals = (Forbidden, Internal)
 GUARDED: Refusals = (*ANYWHERE, Unauthorized, RateLimited, Unavailable)
 READING_A_BODY: Refusals = (InvalidJson, InvalidRequest, TooSlow, PayloadTooLarge, UnsupportedMediaType)
 STREAM_HEADERS = ("X-Stream-Id", "X-Session-Id")
+ROUTE_HEADERS = ("X-Stream-Id", "X-Upstream", "X-Upstream-Tried")
 BUDGET_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 PUBLIC: tuple[Schema, ...] = ({},)
 
@@ -59,6 +66,10 @@ FROM_AN_ANSWER = {
     "resume": link("resumeStream", "Go on reading it", stream_id="$response.header.X-Stream-Id"),
     "stop": link("stopStream", "End it", stream_id="$response.header.X-Stream-Id"),
     "session": link("readSession", "Read the session", session_id="$response.header.X-Session-Id"),
+}
+FROM_A_COMPLETION = {
+    "resume": link("resumeCompletion", "Go on reading it", stream_id="$response.header.X-Stream-Id"),
+    "stop": FROM_AN_ANSWER["stop"],
 }
 FROM_A_SESSION = {
     name: link(operation, about, session_id="$response.body#/session_id")
@@ -200,26 +211,30 @@ def sessions() -> tuple[Operation, ...]:
 
 
 def completions() -> tuple[Operation, ...]:
+    answering = events(
+        ChatCompletionChunk, PromptChunk, OpenAIError, PromptError, identified=None, end="[DONE]"
+    )
+    rest = events(ChatCompletionChunk, OpenAIError, end="[DONE]")
+    broken: Refusals = (UpstreamError, UpstreamTimeout, Interrupted, Internal)
     return (
         Operation(
             "POST /v1/chat/completions",
             "complete",
             "completions",
-            "Ask in the short dialect",
-            about="A prompt in, chunks and `[DONE]` out; after an error there is no `[DONE]`. Refusals are "
-            "events, too.",
-            parameters=(given.IDEMPOTENCY_KEY,),
-            body=prompt_schema({"$ref": PLACE + "Anything"}),
+            "Ask as OpenAI's SDKs do, or in the short dialect",
+            about="With `messages` it is OpenAI's chat completions: the whole answer, or with `stream` "
+            "chunks and `[DONE]`. Such an answer ends when its client leaves, unless there is "
+            "`X-Stream-Resume` or an `Idempotency-Key`. With `prompt` it is the short dialect: chunks of "
+            "text and `[DONE]`; refusals are events, too. After an error there is no `[DONE]`.",
+            parameters=(given.IDEMPOTENCY_KEY, given.STREAM_RESUME),
+            body={"anyOf": [COMPLETION_BODY, PROMPT_BODY]},
             answers={
                 200: Answer(
-                    "The answer",
-                    events(Chunk, PromptError, identified=False, end="[DONE]"),
-                    ("X-Stream-Id",),
-                    {name: FROM_AN_ANSWER[name] for name in ("resume", "stop")},
+                    "The answer", {JSON: ref(ChatCompletion), **answering}, ROUTE_HEADERS, FROM_A_COMPLETION
                 )
             },
             headers=BUDGET_HEADERS,
-            refusals=(*GUARDED, TooSlow, PayloadTooLarge, UnsupportedMediaType),
+            refusals=(*GUARDED, *READING_A_BODY, ModelNotFound, IdempotencyMismatch, *broken),
             event_refusals=(
                 InvalidJson,
                 InvalidRequest,
@@ -229,6 +244,39 @@ def completions() -> tuple[Operation, ...]:
                 Unavailable,
                 Internal,
             ),
+        ),
+        Operation(
+            "GET /v1/chat/completions/<stream_id>",
+            "resumeCompletion",
+            "completions",
+            "Come back to a completion",
+            about="The chunks that were missed, then live to the end. With `Accept: application/json`, and "
+            "without a place to go on from, the whole answer once it is there.",
+            parameters=(given.COMPLETION_ID, given.LAST_EVENT_ID, given.AFTER),
+            answers={
+                200: Answer(
+                    "The rest of the answer, or the whole", {JSON: ref(ChatCompletion), **rest}, ROUTE_HEADERS
+                ),
+                204: Answer("There is nothing after the last event"),
+            },
+            refusals=(*GUARDED, InvalidRequest, NotFound, StreamExpired, *broken),
+        ),
+        Operation(
+            "GET /v1/models",
+            "listModels",
+            "completions",
+            "List the models",
+            answers={200: Answer("All of them, and the groups", json(ModelList))},
+            refusals=GUARDED,
+        ),
+        Operation(
+            "GET /v1/models/<path:name>",
+            "readModel",
+            "completions",
+            "Read a model",
+            parameters=(given.MODEL_NAME,),
+            answers={200: Answer("The model", json(Model))},
+            refusals=(*GUARDED, NotFound, ModelNotFound),
         ),
     )
 

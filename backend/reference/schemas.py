@@ -9,9 +9,16 @@ from typing import Any, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
+from backend.wire.body import any_json
+from backend.wire.completions import CompletionBounds, completion_schema
+from backend.wire.prompt import prompt_schema
+
 Schema: TypeAlias = dict[str, Any]
 
 PLACE = "#/components/schemas/"
+ANYTHING = {"$ref": PLACE + "Anything"}
+COMPLETION_BODY = {"$ref": PLACE + "CompletionBody"}
+PROMPT_BODY = {"$ref": PLACE + "PromptBody"}
 
 
 class Shape(BaseModel):
@@ -25,7 +32,7 @@ class Bounds:
     """What the settings say about requests."""
 
     max_message_chars: int
-    max_answer_tokens: int
+    completions: CompletionBounds
 
     def limit(self, question: Schema) -> None:
         """Write the limits that `chat_request` holds questions to into the schema of one."""
@@ -33,7 +40,15 @@ class Bounds:
         fields["message"]["maxLength"] = self.max_message_chars
         for kind in fields["max_tokens"]["anyOf"]:
             if kind["type"] == "integer":
-                kind["maximum"] = self.max_answer_tokens
+                kind["maximum"] = self.completions.max_answer_tokens
+
+    def bodies(self) -> dict[str, Schema]:
+        """The schemas of what no model validates, by name."""
+        return {
+            "Anything": any_json(ANYTHING),
+            "CompletionBody": completion_schema(ANYTHING, self.completions),
+            "PromptBody": prompt_schema(ANYTHING),
+        }
 
 
 def absent() -> Any:

@@ -21,6 +21,8 @@ App: TypeAlias = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 KEEPALIVE_S = 75.0
 LINGER_S = 1.0
+ESTABLISHED = 1
+"""The state of a TCP connection that neither side has closed, as Linux numbers them (tcp_states.h)."""
 
 
 class Service(Protocol):
@@ -72,16 +74,12 @@ class Connection:
             raise Gone("the client is gone") from exc
 
     def client_gone(self) -> bool:
-        """Whether the client has closed, looked up without waiting or reading."""
+        """Whether the client has closed, or its half of the line; looked up without waiting or reading, for
+        what it sent before it left may still be unread."""
         try:
-            self._socket.settimeout(0)
-            return not self._socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return False
+            return self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != ESTABLISHED
         except OSError:
             return True
-        finally:
-            self._socket.settimeout(SEND_S)
 
     def take(self) -> tuple[socket.socket, bytes]:
         """The socket, and what has come over it unread, for an application that speaks another protocol

@@ -21,6 +21,7 @@ TOMBSTONE_TTLS = 24
 
 SESSION_BYTES = 1000
 ENTRY_BYTES = 60
+BLANK_BYTES = 1000
 MESSAGE_BYTES = 500
 """What these cost besides their text, roughly."""
 
@@ -89,7 +90,8 @@ class MemoryStreams:
         """Nothing here is durable."""
 
     def close(self, log: Log, closing: Closing) -> None:
-        size = SESSION_BYTES + log.offset * ENTRY_BYTES + len(log.text)
+        blanks = log.offset - log.count
+        size = SESSION_BYTES + log.offset * ENTRY_BYTES + blanks * BLANK_BYTES + max(log.size, len(log.text))
         ended = _Ended(log.header, log, self._runtime.monotonic(), size)
         with self._lock:
             if log.closing is not None:

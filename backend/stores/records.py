@@ -7,6 +7,7 @@ from dataclasses import fields
 
 import orjson
 
+from backend.chat.errors import Complaint
 from backend.chat.events import Closing, Delta, Entry, Failed, Finished, Header, Usage
 from backend.chat.requests import Idempotency
 
@@ -39,6 +40,8 @@ def closing_to_json(closing: Closing) -> str:
 
 def closing_from_json(text: str) -> Closing:
     values = orjson.loads(text)
-    if values.pop("kind") == Failed.__name__:
-        return Failed(**values)
-    return Finished(**{**values, "usage": Usage(**values["usage"])})
+    if values.get("usage"):
+        values["usage"] = Usage(**values["usage"])
+    if values.get("complaint"):
+        values["complaint"] = Complaint(**values["complaint"])
+    return Failed(**values) if values.pop("kind") == Failed.__name__ else Finished(**values)

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from backend.chat.events import Closing, Failed, Header
+from backend.chat.events import Closing, Failed, Header, Route
 from backend.telemetry.histogram import Histogram
 
 logger = logging.getLogger(__name__)
@@ -43,11 +43,38 @@ class Answers(Collector):
             ["type", "model"],
             registry=registry,
         )
+        self._calls = Counter(
+            "parley_upstream_calls",
+            "Upstreams asked for an answer, by what came of it",
+            ["upstream", "model", "outcome"],
+            registry=registry,
+        )
+        self._cost = Counter(
+            "parley_cost_micro_usd",
+            "What answers cost, in millionths of a dollar, where the price is known",
+            ["upstream", "model"],
+            registry=registry,
+        )
         for collector in (self, self.first, self.between):
             registry.register(collector)
 
     def began(self, header: Header) -> Tally:
         return Tally(self, header)
+
+    def routed(self, header: Header, route: Route) -> None:
+        """Who answers is counted when it has."""
+        for call in route.tries:
+            if call.failure is not None:
+                self._calls.labels(call.upstream, header.model, call.failure).inc()
+
+    def came(self, header: Header, route: Route, closing: Closing) -> None:
+        """Count what came of a route, and what it took at its price."""
+        if route.tries and route.tries[-1].failure is None:
+            outcome = closing.type if isinstance(closing, Failed) else "answered"
+            self._calls.labels(route.tries[-1].upstream, header.model, outcome).inc()
+        if route.price is not None and closing.usage is not None:
+            micro_usd = route.price.micro_usd(closing.usage)
+            self._cost.labels(route.tries[-1].upstream, header.model).inc(micro_usd)
 
     def ended(self, header: Header, closing: Closing) -> None:
         self._ended.labels(closing.state, header.model).inc()
@@ -74,13 +101,14 @@ class Answers(Collector):
 class Tally:
     """A `Tally` of `chat.ports`: one answer's numbers, on their way into everybody's."""
 
-    __slots__ = ("_answers", "_header", "_last_s", "_started_s")
+    __slots__ = ("_answers", "_header", "_last_s", "_route", "_started_s")
 
     def __init__(self, answers: Answers, header: Header) -> None:
         self._answers = answers
         self._header = header
         self._started_s = answers.monotonic()
         self._last_s: float | None = None
+        self._route: Route | None = None
 
     def wrote(self, entries: int) -> None:
         answers = self._answers
@@ -94,5 +122,11 @@ class Tally:
         self._last_s = now_s
         answers.tokens[self._header.model] += entries
 
+    def routed(self, route: Route) -> None:
+        self._route = route
+        self._answers.routed(self._header, route)
+
     def ended(self, closing: Closing) -> None:
         self._answers.ended(self._header, closing)
+        if self._route is not None:
+            self._answers.came(self._header, self._route, closing)

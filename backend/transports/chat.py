@@ -41,10 +41,7 @@ def blueprint(engine: Engine, limits: ChatLimits, meters: Meters) -> Blueprint:
     @door.get("/streams/<stream_id>")
     def resume(stream_id: str) -> Response:
         log = engine.find(web.caller(), stream_id)
-        if (
-            request.accept_mimetypes.best_match(["text/event-stream", "application/json"])
-            == "application/json"
-        ):
+        if web.prefers_json():
             return jsonify(stream_fields(log))
         after = sse.read_after(stream_id, request.headers.get("Last-Event-ID"), request.args.get("after"))
         partial = _read_flag("partial", default=True)
@@ -64,9 +61,8 @@ def blueprint(engine: Engine, limits: ChatLimits, meters: Meters) -> Blueprint:
         if after > count:
             events = chain([sse.reset_event(log.header.stream_id, log.text_until(offset), count)], events)
         header = log.header
-        return web.stream(
-            chain([sse.OPENING], events), X_Stream_Id=header.stream_id, X_Session_Id=header.session_id
-        )
+        ids = {"X-Stream-Id": header.stream_id, "X-Session-Id": header.session_id}
+        return web.stream(chain([sse.OPENING], events), headers=ids)
 
     return door
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from secrets import token_hex
 from typing import Any
@@ -16,12 +16,12 @@ from werkzeug.exceptions import HTTPException
 from backend.access.gate import Gate, bearer, stranger
 from backend.access.origins import Origins
 from backend.access.rates import Budget
+from backend.chat.engine import HEARTBEAT_S
 from backend.chat.errors import (
     Internal,
     InvalidRequest,
     NotFound,
     ParleyError,
-    RateLimited,
     UnsupportedMediaType,
 )
 from backend.chat.events import Batch
@@ -33,14 +33,16 @@ logger = logging.getLogger(__name__)
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 STREAM_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
-PING_EVERY = 15
-"""Heartbeats, of a second each."""
+NO_HEADERS: Mapping[str, str | None] = {}
+PING_S = 15.0
 GUARDED = ("/api/", "/v1/")
 """Where one must say who one is, and may be refused for what one did before."""
 NAMELESS = ("/api/status",)
 """What anybody may read there, whoever they are."""
 SPENDING = ("chat.ask", "openai.complete")
 """The endpoints that spend the budget, and tell of it."""
+CLIENT_CLOSED = 499
+"""As nginx has it. It is no refusal."""
 LONG_WAIT_S = 60
 """OpenAI's SDKs wait no longer than this by themselves: past it they would only waste their retries."""
 PROBES = ("/health", "/ready", "/metrics")
@@ -49,13 +51,14 @@ DOORS = {"chat": "sse", "openai": "openai"}
 """What logs and metrics call the door of a blueprint; `http` is any other."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 EXPOSED = (
-    "X-Request-Id, X-Session-Id, X-Stream-Id, Retry-After, "
+    "X-Request-Id, X-Session-Id, X-Stream-Id, X-Upstream, X-Upstream-Tried, X-Should-Retry, Retry-After, "
     "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
 )
 CORS_HEADERS = {
     "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE",
+    # OpenAI's SDK in a browser sends a dozen of its own; the star stands for all but Authorization.
     "Access-Control-Allow-Headers": (
-        "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id"
+        "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id, X-Stream-Resume, *"
     ),
     "Access-Control-Max-Age": "600",
 }
@@ -84,7 +87,15 @@ def body() -> bytes:
     return raw
 
 
-def stream(events: Iterable[bytes], status: int = 200, **headers: str | None) -> Response:
+def prefers_json() -> bool:
+    """Whether this request's client would rather have JSON than events."""
+    kinds = ["text/event-stream", "application/json"]
+    return request.accept_mimetypes.best_match(kinds) == "application/json"
+
+
+def stream(
+    events: Iterable[bytes], status: int = 200, headers: Mapping[str, str | None] = NO_HEADERS
+) -> Response:
     """An event stream; headers that are None are left out."""
     response = Response(
         _logged(events, g.request_id),
@@ -95,7 +106,7 @@ def stream(events: Iterable[bytes], status: int = 200, **headers: str | None) ->
     )
     for name, value in headers.items():
         if value is not None:
-            response.headers[name.replace("_", "-")] = value
+            response.headers[name] = value
     return response
 
 
@@ -107,17 +118,32 @@ def _logged(events: Iterable[bytes], request_id: str) -> Iterator[bytes]:
         logger.exception("a stream broke while it was sent", extra={"request_id": request_id})
 
 
+def client_gone() -> Callable[[], bool]:
+    """Tells whether this request's client has closed; for as long as it is answered."""
+    gone: Callable[[], bool] = request.environ.get("parley.client_gone", lambda: False)
+    return gone
+
+
+def unread(headers: Mapping[str, str]) -> Response:
+    """For a client that has closed: only the log and the metrics see it."""
+    return Response(status=CLIENT_CLOSED, headers=headers)
+
+
 def audible(
-    batches: Iterable[Batch | None], following: AbstractContextManager[object]
+    batches: Iterable[Batch | None],
+    following: AbstractContextManager[object],
+    heartbeat_s: float = HEARTBEAT_S,
 ) -> Iterator[Batch | None]:
     """The batches of a followed answer for this request's client, with None where it is time for a ping.
     Ends early when the client has gone. It is read inside `following`."""
-    gone: Callable[[], bool] = request.environ.get("parley.client_gone", lambda: False)
-    return _audible(batches, gone, following)
+    return _audible(batches, client_gone(), following, round(PING_S / heartbeat_s))
 
 
 def _audible(
-    batches: Iterable[Batch | None], gone: Callable[[], bool], following: AbstractContextManager[object]
+    batches: Iterable[Batch | None],
+    gone: Callable[[], bool],
+    following: AbstractContextManager[object],
+    ping_every: int,
 ) -> Iterator[Batch | None]:
     silence = 0
     with following:
@@ -125,7 +151,7 @@ def _audible(
             silence = 0 if batch else silence + 1
             if batch is None and gone():
                 return
-            if batch is not None or silence % PING_EVERY == 0:
+            if batch is not None or silence % ping_every == 0:
                 yield batch
 
 
@@ -158,7 +184,7 @@ def install(app: Flask, origins: Origins, gate: Gate, budget: Budget | None, met
             response.headers["Access-Control-Expose-Headers"] = EXPOSED
         if budget and request.endpoint in SPENDING:
             _tell_budget(response, budget)
-        if 400 <= response.status_code < 500 and g.get("entered"):
+        if 400 <= response.status_code < CLIENT_CLOSED and g.get("entered"):
             gate.count_refusal(_address())
         _tell(response, time.monotonic() - g.started_s, meters)
         return response
@@ -198,24 +224,28 @@ def _tell_budget(response: Response, budget: Budget) -> None:
 
 def render(error: ParleyError) -> Response:
     """A refusal in the dialect of its route."""
-    noted(error)
+    noted(error.type)
     fields: dict[str, Any] = chat_error(error, g.request_id)
     if request.path.startswith("/v1/"):
         fields = openai_error(error)
     response = jsonify(fields)
     response.status_code = error.status
     if "retry_after" in error.extras:
-        response.headers["Retry-After"] = str(error.extras["retry_after"])
-        if isinstance(error, RateLimited) and error.extras["retry_after"] > LONG_WAIT_S:
-            response.headers["X-Should-Retry"] = "false"
+        retry_after(response, error.extras["retry_after"])
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
 
 
-def noted(error: ParleyError) -> None:
-    """Have this request count as refused; `render` does it."""
-    g.refusal = error.type
+def retry_after(response: Response, seconds: int) -> None:
+    response.headers["Retry-After"] = str(seconds)
+    if response.status_code == 429 and seconds > LONG_WAIT_S:
+        response.headers["X-Should-Retry"] = "false"
+
+
+def noted(type_: str) -> None:
+    """Have this request count as refused, with an error of this type; `render` does it."""
+    g.refusal = type_
 
 
 def _misdirected(error: HTTPException) -> Response:

@@ -156,7 +156,7 @@ def usage_fields(closing: Finished) -> dict[str, Any]:
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.total_tokens,
     }
-    fields: dict[str, Any] = {"usage": {**usage.details, **counts}}
+    fields: dict[str, Any] = {"usage": {**counts, **usage.details}}
     if usage.estimated:
         fields["usage_source"] = "estimate"
     if closing.history_dropped:

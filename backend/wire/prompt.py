@@ -9,25 +9,22 @@ import orjson
 
 from backend.chat.errors import InvalidJson, InvalidRequest, ParleyError
 from backend.chat.events import Batch, Failed
-from backend.chat.log import texts_of
+from backend.chat.log import Log, texts_of
 from backend.chat.requests import ChatRequest
 from backend.wire.body import NO_NUL, Body, read_body, whole
 from backend.wire.chat import NOT_BLANK, idempotency_key
+from backend.wire.completions import FORBIDDEN
+from backend.wire.openai import DONE, closing_of
 
 MAX_PROMPT_CHARS = 5000
-DONE = b"data: [DONE]\n\n"
-FORBIDDEN = ("api_key", "api_base", "base_url")
 
 
 def read_prompt_body(raw: bytes) -> Body:
     """The body, or the refusal this dialect has for there being none."""
-    nothing = InvalidJson("No JSON body provided")
-    if not raw.strip():
-        raise nothing
     try:
         return read_body(raw)
     except (InvalidJson, InvalidRequest) as exc:
-        raise nothing from exc
+        raise InvalidJson("No JSON body provided") from exc
 
 
 def prompt_schema(anything: dict[str, Any]) -> dict[str, Any]:
@@ -107,6 +104,21 @@ def chunks(batch: Batch) -> bytes:
         for text in texts_of(batch.entries)
         if text
     )
+
+
+class Texts:
+    """An answer as chunks of nothing but text, then `[DONE]` or the error."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def of(self, batch: Batch) -> bytes:
+        return chunks(batch)
+
+    def ending(self, after: int) -> bytes:  # noqa: ARG002  (nobody comes back to this dialect)
+        """What follows the last text. The log must be closed."""
+        closing = closing_of(self._log)
+        return error_event(closing) if isinstance(closing, Failed) else DONE
 
 
 def error_event(error: ParleyError | Failed) -> bytes:

@@ -167,7 +167,7 @@ def test_on_a_phone_nothing_sticks_out_and_the_contents_lead_there(
     for summary in page.locator("main details > summary").all():
         summary.evaluate("summary => { summary.parentNode.open = true; }")
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["viewport"]["width"]
-    page.get_by_text("Contents").click()
+    page.get_by_text("Contents", exact=True).click()
     page.locator(".contents-list").get_by_role("link", name="Stop an answer").click()
     expect(page.locator("#stopStream")).to_be_in_viewport()
     expect(page.locator(".contents-list")).to_be_hidden()

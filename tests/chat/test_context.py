@@ -3,8 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.chat.context import estimate_tokens, estimate_turns, fit
-from backend.chat.ports import Turn
+from backend.chat.context import Turn, estimate_tokens, estimate_turns, fit, text_of_prompt
 from backend.chat.sessions import Message, title_from
 
 
@@ -70,3 +69,25 @@ def test_a_title_is_the_first_line_cut_at_a_word() -> None:
     assert len(long) <= 60
     assert long.endswith("word…")
     assert len(title_from("x" * 500)) == 60
+
+
+def test_a_prompt_is_the_text_a_model_is_given_to_read() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    parts = [
+        {"type": "text", "text": "data: what is this?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+        {"type": "input_audio", "input_audio": {"data": "BBBB", "format": "wav"}},
+    ]
+    messages = [
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "content": parts},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "4"},
+        {"role": "user", "content": 5},
+    ]
+    options = {"tools": [{"function": {"name": "f", "parameters": {"type": "object"}}}], "user": "me"}
+    text = text_of_prompt(messages, options)
+    for said in ("be brief", "data: what is this?", "{}", "4", "parameters", "object"):
+        assert said in text
+    for unsaid in ("AAAA", "BBBB", "me"):
+        assert unsaid not in text.split("\n")

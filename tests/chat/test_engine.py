@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from backend.chat.caps import Caps
+from backend.chat.context import estimate_tokens
 from backend.chat.engine import Limits
 from backend.chat.errors import (
     IdempotencyMismatch,
@@ -18,10 +19,11 @@ from backend.chat.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
-from backend.chat.events import Closing, Delta, Failed, Finished, Header, Usage
+from backend.chat.events import Closing, Delta, Failed, Finished, Header, Price, Route, Try, Usage
 from backend.chat.log import Log
 from backend.chat.ports import Ended
-from backend.chat.requests import Caller, ChatRequest
+from backend.chat.requests import Caller, ChatRequest, Completion
+from backend.chat.writer import PIECES_PER_TOKEN
 from tests.chat.world import ALICE, BOB, HELLO, ME, World
 from tests.fakes.provider import Scripted, saying, until_stopped
 
@@ -76,7 +78,103 @@ def test_the_usage_is_the_upstreams_and_else_an_estimate(world: Callable[..., Wo
     untold = world(Scripted(["a"], ["b"], Ended("stop")))
     usage = untold.ended(untold.engine.open(ME, HELLO)).usage
     assert usage.estimated
-    assert usage.completion_tokens == 2
+    assert usage.completion_tokens == estimate_tokens("ab")
+
+
+def test_what_was_used_is_known_of_an_answer_that_broke_off(world: Callable[..., World]) -> None:
+    here = world(Scripted(["Hello"], [Delta("", {"reasoning_content": "hmm"})], UpstreamError("down")))
+    failed = here.ended(here.engine.open(ME, HELLO))
+    assert isinstance(failed, Failed)
+    assert failed.usage is not None
+    assert failed.usage.completion_tokens == estimate_tokens("Hellohmm")
+    assert failed.usage.prompt_tokens >= estimate_tokens("hello")
+    nothing = world(Scripted(UpstreamError("down")))
+    assert nothing.ended(nothing.engine.open(ME, HELLO)).usage is None
+
+
+def test_an_answer_ends_whatever_becomes_of_counting_its_tokens(
+    world: Callable[..., World], caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(text: str) -> int:
+        raise RuntimeError("no vocabulary")
+
+    here = world(Scripted(["Hello"], Ended("stop")), count_tokens=fails)
+    closing = here.ended(here.engine.open(ME, HELLO))
+    assert isinstance(closing, Finished)
+    assert closing.usage.completion_tokens == estimate_tokens("Hello")
+    assert "could not be counted" in caplog.text
+
+
+def test_a_price_is_the_models_unless_its_group_knows_better(world: Callable[..., World]) -> None:
+    own, better = Price(1, 1, 1), Price(2, 2, 2)
+    for told, expected in ((None, own), (better, better)):
+        here = world(Scripted(Route((Try("a"),), told), ["x"], Ended("stop")), price=own)
+        log = here.engine.open(ME, HELLO)
+        here.ended(log)
+        assert log.route == Route((Try("a"),), expected)
+
+
+COMPLETION = Completion(
+    [{"role": "user", "content": "hi"}], {"seed": 1, "n": 2}, choices=2, include_usage=True
+)
+ASKED = ChatRequest("", completion=COMPLETION, keep=False, max_tokens=2)
+
+
+def test_a_completion_reaches_the_model_as_it_is_and_is_kept_in_no_session(
+    world: Callable[..., World],
+) -> None:
+    provider = saying("fine")
+    here = world(provider)
+    log = here.engine.open(ME, ASKED)
+    here.ended(log)
+    (prompt,) = provider.prompts
+    assert (prompt.messages, prompt.options, prompt.max_tokens) == (
+        COMPLETION.messages,
+        COMPLETION.options,
+        2,
+    )
+    assert (log.header.session_id, log.header.include_usage) == (None, True)
+
+
+def test_a_completion_may_have_more_pieces_than_tokens_but_not_without_end(
+    world: Callable[..., World],
+) -> None:
+    pieces = [[Delta("", {"index": 1, "content": "x"})]] * 1000
+    here = world(Scripted(*pieces, Ended("stop")))
+    log = here.engine.open(ME, ASKED)
+    closing = here.ended(log)
+    assert isinstance(closing, Finished)
+    assert (closing.finish_reason, log.offset) == ("length", 2 * 2 * PIECES_PER_TOKEN)
+
+
+def test_all_that_a_piece_holds_counts_towards_the_most_an_answer_may_hold(
+    world: Callable[..., World],
+) -> None:
+    piece = Delta("", {"tool_calls": [{"function": {"arguments": "x" * 60}}]})
+    here = world(Scripted([piece], [piece], Ended("stop")), limits=Limits(max_answer_chars=100))
+    log = here.engine.open(ME, replace(ASKED, max_tokens=50))
+    assert isinstance(here.ended(log), Finished)
+    assert log.offset == 1
+
+
+def test_an_answer_that_does_not_run_on_ends_with_its_last_follower(world: Callable[..., World]) -> None:
+    here = world(Scripted(["a"], until_stopped))
+    log = here.engine.open(ME, replace(ASKED, runs_on=False))
+    with here.engine.following(log):
+        with here.engine.following(log):
+            pass
+        assert log.closing is None
+    closing = here.ended(log)
+    assert isinstance(closing, Finished)
+    assert closing.finish_reason == "detached"
+
+
+def test_who_answers_is_known_with_the_first_piece(world: Callable[..., World]) -> None:
+    route = Route((Try("a", "upstream_error"), Try("b")))
+    here = world(Scripted(route, ["x"], Ended("stop")))
+    log = here.engine.open(ME, HELLO)
+    assert log.wait(0, 10)
+    assert log.route == route
 
 
 def test_the_model_is_shown_the_conversation(world: Callable[..., World]) -> None:
@@ -84,7 +182,7 @@ def test_the_model_is_shown_the_conversation(world: Callable[..., World]) -> Non
     here = world(provider)
     here.ended(here.engine.open(ME, replace(HELLO, system="be brief")))
     here.ended(here.engine.open(ME, replace(HELLO, message="and you")))
-    turns = [(turn.role, turn.content) for turn in provider.prompts[1].turns]
+    turns = [(turn["role"], turn["content"]) for turn in provider.prompts[1].messages]
     assert turns == [("system", "be brief"), ("user", "hello"), ("assistant", "fine"), ("user", "and you")]
 
 

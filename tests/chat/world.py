@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from backend.chat.context import estimate_tokens
 from backend.chat.conversations import Conversations
 from backend.chat.engine import Engine, Limits
-from backend.chat.events import Closing
+from backend.chat.events import Closing, Price
 from backend.chat.log import Log
-from backend.chat.ports import Admission
+from backend.chat.ports import Admission, TokenCounter
 from backend.chat.requests import Caller, ChatRequest
 from backend.chat.rooms import Rooms
 from backend.chat.sessions import Message
@@ -30,14 +33,23 @@ class World:
         *admissions: Admission,
         limits: Limits | None = None,
         context_tokens: int = 8192,
+        count_tokens: TokenCounter = estimate_tokens,
+        price: Price | None = None,
     ) -> None:
         self.runtime = ThreadRuntime()
         self.sessions = MemorySessions(self.runtime, None, 10**7, 100)
         self.streams = MemoryStreams(self.runtime, 3600, 10**7)
-        catalog = Catalog([provider.model(context_tokens=context_tokens)])
+        catalog = Catalog([replace(provider.model(context_tokens=context_tokens), price=price)])
         rooms = Rooms()
         self.engine = Engine(
-            catalog, self.sessions, self.streams, self.runtime, rooms, limits or Limits(), admissions
+            catalog,
+            self.sessions,
+            self.streams,
+            self.runtime,
+            rooms,
+            limits or Limits(),
+            admissions,
+            count_tokens=count_tokens,
         )
         self.conversations = Conversations(
             self.engine, catalog, self.sessions, self.streams, rooms, self.runtime

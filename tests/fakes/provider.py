@@ -49,3 +49,8 @@ def saying(text: str) -> Scripted:
 def until_stopped(stop: Stop) -> None:
     """A step that is silent until it is stopped."""
     assert stop.wait(10.0), "nobody stopped the provider"
+
+
+def said(role: str, content: str) -> dict[str, str]:
+    """A message of a prompt."""
+    return {"role": role, "content": content}

@@ -8,18 +8,19 @@ from hypothesis import strategies as st
 
 from backend.chat.errors import UpstreamError
 from backend.chat.log import text_of
-from backend.chat.ports import Ended, Prompt, Turn
+from backend.chat.ports import Ended, Prompt
 from backend.chat.stop import Stop
 from backend.providers.demo import Demo, Script, read_script
 from backend.providers.demo_text import compose
+from tests.fakes.provider import said
 from tests.fakes.runtime import ThreadSignal
 
 
 def answer(
-    question: str, max_tokens: int = 4096, earlier: tuple[Turn, ...] = ()
+    question: str, max_tokens: int = 4096, earlier: tuple[dict[str, str], ...] = ()
 ) -> tuple[list[str], Ended | None]:
     """The tokens of an answer, and its end."""
-    prompt = Prompt("demo", [*earlier, Turn("user", question)], max_tokens)
+    prompt = Prompt("demo", [*earlier, said("user", question)], max_tokens)
     tokens: list[str] = []
     for piece in Demo(0).stream(prompt, Stop(ThreadSignal())):
         if isinstance(piece, Ended):
@@ -70,7 +71,7 @@ def test_a_script_in_the_prompt_sets_length_echo_and_failures() -> None:
 
 
 def test_a_failure_comes_after_as_many_tokens_as_the_script_says() -> None:
-    prompt = Prompt("demo", [Turn("user", "[[demo fail=40]] hello")], 4096)
+    prompt = Prompt("demo", [said("user", "[[demo fail=40]] hello")], 4096)
     tokens: list[str] = []
     with pytest.raises(UpstreamError):
         for piece in Demo(0).stream(prompt, Stop(ThreadSignal())):
@@ -101,7 +102,7 @@ def test_scripts_are_read_and_what_is_none_is_left_alone(text: str, script: Scri
 
 def test_a_hanging_answer_is_ended_by_a_stop() -> None:
     stop = Stop(ThreadSignal())
-    prompt = Prompt("demo", [Turn("user", "[[demo hang=1]] hello")], 4096)
+    prompt = Prompt("demo", [said("user", "[[demo hang=1]] hello")], 4096)
     pieces = Demo(0).stream(prompt, stop)
     assert next(pieces)
     stop.request("stopped")
@@ -109,7 +110,7 @@ def test_a_hanging_answer_is_ended_by_a_stop() -> None:
 
 
 def test_a_paced_answer_ends_with_its_last_token() -> None:
-    prompt = Prompt("demo", [Turn("user", "[[demo tokens=1 tps=0.1]] hello")], 4096)
+    prompt = Prompt("demo", [said("user", "[[demo tokens=1 tps=0.1]] hello")], 4096)
     began_s = time.monotonic()
     *_, ended = Demo(0).stream(prompt, Stop(ThreadSignal()))
     assert isinstance(ended, Ended)
@@ -117,7 +118,7 @@ def test_a_paced_answer_ends_with_its_last_token() -> None:
 
 
 def test_a_slow_reader_gets_all_that_is_due_at_once() -> None:
-    prompt = Prompt("demo", [Turn("user", "[[demo tokens=100]] hello")], 4096)
+    prompt = Prompt("demo", [said("user", "[[demo tokens=100]] hello")], 4096)
     pieces = Demo(500).stream(prompt, Stop(ThreadSignal()))
     next(pieces)
     time.sleep(0.1)

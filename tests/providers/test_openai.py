@@ -14,6 +14,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from email.message import Message
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,14 @@ import orjson
 import pytest
 
 from backend.chat.errors import Broken, Misconfigured, UpstreamError, UpstreamTimeout
-from backend.chat.events import Delta, Usage
-from backend.chat.ports import Ended, Prompt, Turn
+from backend.chat.events import Delta, Route, Try, Usage
+from backend.chat.ports import Ended, Prompt
 from backend.chat.stop import Stop
 from backend.providers import connections, openai, pool
 from backend.providers.faults import translated
+from backend.providers.framing import Head, head_of
 from backend.providers.openai import OpenAI, TimeLimits, Upstream
+from tests.fakes.provider import said
 from tests.fakes.runtime import ThreadSignal
 from tests.fakes.upstream import (
     DONE,
@@ -52,7 +56,7 @@ from tests.fakes.upstream import (
 )
 
 KEY = "sk-canary-0123456789-abcdefghij"
-PROMPT = Prompt("gpt-x", [Turn("system", "be brief"), Turn("user", "hi")], 50)
+PROMPT = Prompt("gpt-x", [said("system", "be brief"), said("user", "hi")], 50)
 Make = Callable[..., OpenAI]
 
 
@@ -81,6 +85,7 @@ class Reading:
     def __init__(self, provider: OpenAI, stop: Stop | None = None) -> None:
         self.batches: list[list[Any]] = []
         self.ended: Ended | None = None
+        self.route: Route | None = None
         self.fault: Broken | None = None
         self.stop = stop or new_stop()
         self._provider = provider
@@ -90,6 +95,9 @@ class Reading:
             for piece in self._provider.stream(PROMPT, self.stop):
                 if isinstance(piece, Ended):
                     self.ended = piece
+                elif isinstance(piece, Route):
+                    assert not self.batches
+                    self.route = piece
                 else:
                     assert piece
                     self.batches.append(piece)
@@ -160,7 +168,7 @@ def test_the_bound_of_an_answer_goes_by_the_name_the_upstream_knows() -> None:
 def test_a_temperature_is_passed_on_and_no_key_sends_no_authorization(make: Make) -> None:
     with FakeUpstream() as upstream:
         provider = make(upstream.base_url + "/", key=None)
-        assert list(provider.stream(Prompt("m", [], 5, 0.0), new_stop()))
+        assert list(provider.stream(Prompt("m", [], 5, {"temperature": 0.0}), new_stop()))
     assert upstream.requests[0].body["temperature"] == 0.0
     assert upstream.requests[0].path == "/v1/chat/completions"
     assert "authorization" not in upstream.requests[0].headers
@@ -219,6 +227,7 @@ def test_many_http_chunks_in_one_read_are_one_batch(make: Make) -> None:
 def test_a_token_is_given_the_moment_it_arrives(make: Make) -> None:
     with FakeUpstream([head(), chunk("a"), delay(0.4), chunk("b"), finish(), end()]) as upstream:
         pieces = make(upstream.base_url).stream(PROMPT, new_stop())
+        assert next(pieces) == Route((Try("fake"),))
         assert next(pieces) == ["a"]
         assert time.monotonic() - upstream.requests[0].at_s < 0.2
         assert next(pieces) == ["b"]
@@ -231,6 +240,7 @@ def test_an_event_inside_a_large_http_chunk_does_not_wait_for_its_end(make: Make
     start = b"%x\r\n%b" % (len(first + rest), first)
     with FakeUpstream([head(), raw(start), delay(0.4), raw(rest + b"\r\n"), end()]) as upstream:
         pieces = make(upstream.base_url).stream(PROMPT, new_stop())
+        assert next(pieces) == Route((Try("fake"),))
         assert next(pieces) == ["a"]
         assert time.monotonic() - upstream.requests[0].at_s < 0.2
         assert next(pieces) == ["b"]
@@ -241,8 +251,49 @@ def test_tool_calls_and_other_choices_come_as_deltas(make: Make) -> None:
     call = [{"index": 0, "function": {"name": "f"}}]
     script = [head(), chunk(tool_calls=call), chunk("b", index=1), finish(), finish("length", 1), DONE, end()]
     reading, _ = read_from(make, script)
-    assert reading.entries == [Delta("", {"tool_calls": call}), Delta("", {"index": 1, "content": "b"})]
+    assert reading.entries == [
+        Delta("", {"tool_calls": call}),
+        Delta("", {"index": 1, "content": "b"}),
+        Delta("", {"index": 1, "finish_reason": "length"}),
+    ]
     assert reading.ended == Ended("stop")
+
+
+@pytest.mark.parametrize("index", [-1, 128, 10**9])
+def test_a_choice_with_a_number_that_none_has_is_no_answer(make: Make, index: int) -> None:
+    reading, _ = read_from(make, [head(), chunk("a"), chunk("b", index=index), finish(), DONE, end()])
+    assert reading.entries == ["a"]
+    assert isinstance(reading.fault, UpstreamError)
+
+
+def test_calls_that_an_upstream_does_not_number_are_numbered_by_their_ids(make: Make) -> None:
+    def said(**call: Any) -> bytes:
+        return chunk(tool_calls=[call])
+
+    script = [head(), said(id="a", function={}), said(function={"arguments": "{}"}), said(id="b"), finish()]
+    reading, _ = read_from(make, [*script, DONE, end()])
+    assert [entry.extra["tool_calls"][0]["index"] for entry in reading.entries] == [0, 0, 1]
+
+
+def test_interim_answers_are_passed_over_but_not_without_end(make: Make) -> None:
+    interim = raw(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert read_from(make, [interim] * 5 + answer(["a"]))[0].text == "a"
+    reading, _ = read_from(make, [raw(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 5000), stall()])
+    assert isinstance(reading.fault, UpstreamError)
+
+
+def test_a_delta_cannot_say_what_is_its_choices_to_say(make: Make) -> None:
+    said = chunk("a", logprobs=1, finish_reason="stop") + chunk("b", reasoning_content="c")
+    wrong = said.replace(b'"content": "a"', b'"content": "a", "index": "x"')
+    reading, _ = read_from(make, [head(), wrong, finish(), DONE, end()])
+    assert reading.entries == ["a", Delta("b", {"reasoning_content": "c"})]
+
+
+def test_an_error_of_any_length_is_quoted_in_short(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    long = event({"error": {"message": f"{'x' * 900_000} {KEY}"}})
+    reading, _ = read_from(make, [head(), long, end()])
+    assert len(str(reading.fault)) < 500
+    assert max(map(len, caplog.text.splitlines()), default=0) < 5_000
 
 
 def test_an_answer_in_one_piece_is_accepted(make: Make) -> None:
@@ -260,6 +311,34 @@ def test_half_a_character_at_the_very_end_becomes_a_replacement_character(make: 
     reading, _ = read_from(make, [head(), chunk("a\ud83d"), finish(), DONE, end()])
     assert reading.text == "a\ufffd"
     assert reading.ended
+
+
+def said_after_s(said: str) -> float | None:
+    return openai.retry_after_s(head_of(f"HTTP/1.1 429 No\r\nRetry-After: {said}".encode()))
+
+
+def test_an_upstream_may_say_when_to_ask_again_in_seconds_or_as_a_date() -> None:
+    assert said_after_s("7") == 7
+    soon = said_after_s(formatdate(time.time() + 60, usegmt=True))
+    assert soon is not None
+    assert 30 < soon <= 60
+    assert said_after_s(formatdate(time.time() - 60, usegmt=True)) == 0
+    assert said_after_s("Wed, 21 Oct 2015 07:28:00 -0000") == 0
+    assert said_after_s("9" * 400) == said_after_s("Fri, 31 Dec 9999 23:59:59 GMT") == 86_400
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "", "soon", "-1", "1.5", "Wed, 99 Oct 2015", "\u0661",
+        "Mon, 99999999999999999999 Jan 2024 00:00:00 GMT",
+        "Mon, 01 Jan 2024 00:00:00 +99999999999999",
+    ],
+)  # fmt: skip
+def test_what_is_neither_says_nothing(said: str) -> None:
+    message = Message()
+    message["Retry-After"] = said
+    assert openai.retry_after_s(Head(429, message, may_stay=True)) is None
 
 
 # How an answer ends.

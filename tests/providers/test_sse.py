@@ -293,7 +293,7 @@ def test_halves_are_joined_in_every_field_and_never_stay_in_any() -> None:
     entries = read(halves("", reasoning_content="\ud83d"), halves("x", reasoning_content="\ude00"), nested)
     assert entries == [
         Delta("x", {"reasoning_content": "\U0001f600"}),
-        Delta("", {"tool_calls": [{"a": "\ufffd"}], "logprobs": {"t": ["\ufffd"]}}),
+        Delta("", {"tool_calls": [{"a": "\ufffd", "index": 0}], "logprobs": {"t": ["\ufffd"]}}),
     ]
 
 

@@ -2,23 +2,29 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import nullcontext
 from typing import Any
 
 import jsonschema_rs
 import pytest
+import urllib3
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
+from backend.chat.errors import InvalidRequest
+from backend.wire.body import Body
+from backend.wire.completions import CompletionBounds, completion_request
 from tests.clients import ask, call, events, get
 from tests.reference.documents import Document, app, at, closed, every, served
 from tests.servers import Server
 
 FOR_PEOPLE = {"GET /", "GET /docs", "GET /static/<path:name>"}
+MESSAGES = [{"role": "user", "content": "Say hello"}]
 SAID = ("[[demo tokens=3]] Say hello", "[[demo fail=2]] Say hello")
 
 
 @pytest.fixture(scope="module")
 def document() -> Document:
-    return served("openapi", max_message_chars=300, max_answer_tokens=20)
+    return served("openapi", max_message_chars=300, max_answer_tokens=20, max_messages=7, max_choices=3)
 
 
 def test_it_is_a_document_as_openapi_wants_it(document: Document) -> None:
@@ -45,7 +51,7 @@ def test_it_tells_of_every_route_and_of_no_other(document: Document) -> None:
         for rule in app().url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
-    assert told == {re.sub(r"<(\w+)>", r"{\1}", route) for route in there - FOR_PEOPLE}
+    assert told == {re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", route) for route in there - FOR_PEOPLE}
 
 
 def test_every_part_of_a_path_is_a_parameter(document: Document) -> None:
@@ -59,6 +65,10 @@ def test_limits_that_are_settings_are_told_as_they_are_set(document: Document) -
     fields = document["components"]["schemas"]["ChatBody"]["properties"]
     assert fields["message"]["maxLength"] == 300
     assert [kind["maximum"] for kind in fields["max_tokens"]["anyOf"] if kind["type"] == "integer"] == [20]
+    fields = document["components"]["schemas"]["CompletionBody"]["properties"]
+    assert fields["messages"]["maxItems"] == 7
+    assert fields["n"]["maximum"] == 3
+    assert fields["max_tokens"]["maximum"] == fields["max_completion_tokens"]["maximum"] == 20
 
 
 @pytest.mark.parametrize(
@@ -105,6 +115,74 @@ def test_real_answers_have_the_shapes_and_no_other_field(server: Server, documen
     check("Health", get(server, "/health"))
     check("Ready", get(server, "/ready"))
     check("Status", get(server, "/api/status"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "fine"),
+    [
+        ({"stream": True, "stream_options": {"include_usage": True}, "n": 3, "tools": []}, True),
+        ({"stream_options": None, "api_key": None}, True),
+        ({"stream_options": {}}, False),
+        ({"stream": False, "stream_options": {}}, False),
+        ({"stream": True, "stream_options": {"include_usage": 1}}, False),
+        ({"messages": []}, False),
+        ({"messages": [{"role": "user", "content": 1}]}, False),
+        ({"messages": [{"content": "Hi"}]}, False),
+        ({"messages": MESSAGES * 8}, False),
+        ({"n": 4}, False),
+        ({"max_completion_tokens": 21}, False),
+        ({"max_tokens": 2.0, "top_p": 1}, True),
+        ({"temperature": True}, False),
+        ({"base_url": "http://127.0.0.1"}, False),
+    ],
+)
+def test_the_schema_of_a_completion_takes_what_the_door_takes(
+    document: Document, fields: dict[str, Any], fine: bool
+) -> None:
+    schemas = document["components"]["schemas"]
+    shape = {**schemas["CompletionBody"], "components": {"schemas": schemas}}
+    body = {"messages": MESSAGES, **fields}
+    bounds = CompletionBounds(max_answer_tokens=20, max_messages=7, max_choices=3)
+    assert jsonschema_rs.Draft202012Validator(shape).is_valid(body) is fine
+    with nullcontext() if fine else pytest.raises(InvalidRequest):
+        completion_request(Body(body, ""), None, bounds, runs_on=False)
+
+
+@pytest.mark.server
+def test_real_completions_have_the_shapes_and_no_other_field(server: Server, document: Document) -> None:
+    def check(answer: Any, *models: str) -> None:
+        jsonschema_rs.Draft202012Validator(closed(document, *models)).validate(answer)
+
+    def complete(message: str, **fields: Any) -> urllib3.BaseHTTPResponse:
+        body = {"messages": [{"role": "user", "content": message}], **fields}
+        return server.pool.request("POST", f"{server.url}/v1/chat/completions", json=body)
+
+    for message in SAID:
+        for options in ({}, {"stream_options": {"include_usage": True}}):
+            *chunks, last = events(complete(message, stream=True, **options).data)
+            for chunk in chunks:
+                check(json.loads(chunk["data"]), "ChatCompletionChunk")
+            if last["data"] != "[DONE]":
+                check(json.loads(last["data"]), "OpenAIError")
+    whole = complete(SAID[0])
+    check(whole.json(), "ChatCompletion")
+    path = f"/v1/chat/completions/{whole.headers['X-Stream-Id']}"
+    check(get(server, path, Accept="application/json"), "ChatCompletion")
+    check(complete(SAID[1]).json(), "OpenAIError")
+    check(complete(SAID[0], n=0).json(), "OpenAIError")
+    check(get(server, "/v1/models"), "ModelList")
+    check(get(server, "/v1/models/demo"), "Model")
+    *chunks, last = ask_short(server, SAID[1])
+    for chunk in chunks:
+        check(chunk, "PromptChunk")
+    check(last, "PromptError")
+
+
+def ask_short(server: Server, prompt: str) -> list[Any]:
+    """The events of the short dialect that are JSON."""
+    body = {"prompt": prompt, "stream": True}
+    said = server.pool.request("POST", f"{server.url}/v1/chat/completions", json=body).data
+    return [json.loads(event["data"]) for event in events(said) if event["data"] != "[DONE]"]
 
 
 @pytest.mark.server

@@ -16,7 +16,7 @@ from tests.conftest import StartServer
 pytestmark = pytest.mark.server
 
 SEED = int(os.environ.get("SCHEMATHESIS_SEED", "20261121"))
-EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "30"))
+EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "20"))
 LIMIT_S = 300
 EXPECTED = Path(__file__).with_name("schemathesis.toml")
 
@@ -28,6 +28,8 @@ def test_schemathesis_finds_nothing(start_server: StartServer, tmp_path: Path, a
         DEMO_TOKENS_PER_SECOND="0",
         MAX_ANSWER_TOKENS="20",
         MAX_MESSAGE_CHARS="300",
+        MAX_MESSAGES="6",
+        MAX_CHOICES="3",
         MAX_STREAMS_PER_CALLER="200",
         RATE_LIMIT="off",
         ADDRESS_LIMIT="off",

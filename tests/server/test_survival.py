@@ -197,12 +197,12 @@ def test_a_server_out_of_descriptors_lives_and_serves_again_when_there_are_some(
 def test_the_check_command_asks_every_door(server: Server, tmp_path: Path) -> None:
     checked = run_backend(tmp_path, "check", server.url)
     assert checked.returncode == 0, checked.stdout
-    assert checked.stdout.count("pass") == 3
+    assert checked.stdout.count("pass") == 4
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         failed = run_backend(tmp_path, "check", f"http://127.0.0.1:{unused.getsockname()[1]}")
     assert failed.returncode == 1
-    assert failed.stdout.count("FAIL") == 3
+    assert failed.stdout.count("FAIL") == 4
 
 
 def test_no_key_reaches_the_log_or_a_client(start_server: StartServer) -> None:

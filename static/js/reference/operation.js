@@ -15,7 +15,7 @@ export function section(operation, schemas, token, onLink) {
     make("p", { class: "route" }, badge(method), make("code", {}, path)),
     description ? paragraphs(description) : null,
     parameters ? part("Parameters", parameterTable(parameters, schemas)) : null,
-    requestBody ? part(requestBody.required ? "Body" : "Body, which may be left out", schemas.table(bodySchema(requestBody))) : null,
+    requestBody ? part(requestBody.required ? "Body" : "Body, which may be left out", body(bodySchema(requestBody), schemas)) : null,
     part("Answers", answers(entries.filter(([status]) => status < "400"), schemas)),
     part("Refusals", refusals(entries.filter(([status]) => status >= "400"), schemas)),
     trying.curl,
@@ -29,6 +29,11 @@ export const badge = (word) => make("span", { class: `badge ${word}` }, word.toU
 const part = (heading, ...content) => make("div", { class: "part" }, make("h4", {}, heading), content);
 
 const bodySchema = ({ content }) => content["application/json"].schema;
+
+/** A body's fields; of one of several kinds, each folded under its name. */
+function body(schema, schemas) {
+  return schema.anyOf ? schema.anyOf.map((each) => schemas.fold(each)) : schemas.table(schema);
+}
 
 function parameterTable(parameters, schemas) {
   const rows = parameters.map(({ name, in: place, required, description, schema }) =>

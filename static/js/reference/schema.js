@@ -2,7 +2,12 @@
 
 import { make, sentence } from "./elements.js";
 
-const EXAMPLES = { message: "Say hello", prompt: "Explain streaming APIs", title: "A title" };
+const EXAMPLES = {
+  message: "Say hello",
+  messages: [{ role: "user", content: "Say hello" }],
+  prompt: "Explain streaming APIs",
+  title: "A title",
+};
 
 export class Schemas {
   #document;
@@ -79,7 +84,7 @@ export class Schemas {
 
   /** A body to begin with: what must be there, and what is told by name. */
   example(schema) {
-    const { properties = {}, required = [] } = this.open(schema);
+    const { properties = {}, required = [] } = this.open(schema.anyOf?.[0] ?? schema);
     const fields = Object.entries(properties).filter(([name]) => required.includes(name) || name === "partial");
     return Object.fromEntries(fields.map(([name, field]) => [name, this.#value(name, this.open(field))]));
   }
