@@ -1,0 +1,61 @@
+"""A server in front of an upstream that answers by script, and OpenAI's SDK before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.access import signing
+from tests.fakes.questions import Questions
+from tests.sdks import SDKS, Sync, connected
+from tests.servers import Server, servers
+
+MODELS_FILE = """
+[[upstream]]
+name = "first"
+base_url = "{0}"
+models = ["weak"]
+
+[[upstream]]
+name = "second"
+base_url = "{0}"
+models = ["strong"]
+
+[group.either]
+members = [{{ model = "weak" }}, {{ model = "strong" }}]
+cooldown_s = 0
+"""
+
+
+@pytest.fixture(scope="module")
+def questions() -> Iterator[Questions]:
+    with Questions() as questions:
+        yield questions
+
+
+@pytest.fixture(scope="module")
+def relay(
+    tmp_path_factory: pytest.TempPathFactory, runtime_name: str, questions: Questions
+) -> Iterator[Server]:
+    """A server that a module's tests share. The scripted upstream stands behind `fake` and `maker/fake-1`,
+    and twice behind `either`."""
+    folder = tmp_path_factory.mktemp("relay")
+    (folder / "models.toml").write_text(MODELS_FILE.format(questions.upstream.base_url))
+    with servers(folder) as started:
+        env = {
+            "RUNTIME": runtime_name,
+            "DEMO_TOKENS_PER_SECOND": "0",
+            "JWT_SECRET": signing.SECRET,
+            "OPENAI_BASE_URL": questions.upstream.base_url,
+            "OPENAI_API_KEY": "sk-test-0123456789",
+            "OPENAI_MODELS": "fake,maker/fake-1",
+        }
+        started.append(Server(folder, env))
+        yield started[0]
+
+
+@pytest.fixture(params=SDKS)
+def sdk(request: pytest.FixtureRequest, relay: Server) -> Iterator[Sync]:
+    with connected(request.param, relay) as sdk:
+        yield sdk
