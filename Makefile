@@ -5,16 +5,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 WITHOUT_SERVER := -m "not server and not browser"
 
-.PHONY: run test check lint format bench bench-idle lock clean
+.PHONY: run test check lint format bench bench-idle bench-litellm lock clean
 
 run: $(VENV)/.run $(if $(filter gevent,$(RUNTIME)),$(VENV)/.gevent)
 	$(BIN)/python -m backend
 
 test: $(VENV)/.dev tests/node/node_modules/.done chromium compiler
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev tests/node/node_modules/.done
-	$(BIN)/python -m pytest $(WITHOUT_SERVER)
+	$(BIN)/python -m pytest -n 2 $(WITHOUT_SERVER)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -34,6 +34,15 @@ bench: .venv-bench/.bench compiler $(if $(shell command -v npm),bench/node_modul
 # SOCKETS=10000 idle sockets for SECONDS=600.
 bench-idle: .venv-bench/.bench compiler
 	$(BENCH_BIN)/python -m bench --idle $(if $(SOCKETS),--sockets $(SOCKETS)) $(if $(SECONDS),--seconds $(SECONDS)) $(BENCH)
+
+# LiteLLM's proxy beside Parley, and as its upstream, in two minutes, once it is installed: that takes 500 MB.
+bench-litellm: .venv-bench/.bench .venv-litellm/.litellm compiler
+	$(BENCH_BIN)/python -m bench --litellm $(BENCH)
+
+.venv-litellm/.litellm: bench/litellm.txt
+	$(PYTHON) -m venv .venv-litellm
+	.venv-litellm/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/litellm.txt
+	@touch $@
 
 .venv-bench/.bench: bench/requirements.txt
 	$(PYTHON) -m venv .venv-bench
@@ -93,6 +102,7 @@ lock: $(VENV)/.dev
 	$(LOCK) --extra gevent -c requirements.txt -o requirements-gevent.txt
 	$(LOCK) --extra dev -c requirements.txt -c requirements-gevent.txt -o requirements-dev.txt
 	$(LOCK) --extra bench -c requirements-dev.txt -o bench/requirements.txt
+	$(subst pyproject.toml,bench/litellm.in,$(LOCK)) --upgrade -o bench/litellm.txt
 
 clean:
-	rm -rf $(VENV) .venv-bench bench/build bench/node_modules .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-bench .venv-litellm bench/build bench/node_modules .pytest_cache .mypy_cache .ruff_cache

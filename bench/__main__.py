@@ -8,31 +8,33 @@ import signal
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from statistics import median
 
-from bench import idle
+from bench import idle, litellm
 from bench.bench import Bench, tell
 from bench.cores import Cores, split
 from bench.document import document, goal_table, sections
 from bench.figures import Figures, Results, typical
-from bench.goals import DEFAULT_RUNTIME, judge
+from bench.goals import Outcome, judge, litellm_goals
+from bench.litellm_text import litellm_text
 from bench.load import Load
 from bench.machine import describe
 from bench.scale import SCALES
+from bench.scenarios.as_upstream import check_mock
 from bench.scenarios.crowd import measure_growth
 from bench.scenarios.streams import cases, measure_case, started, warm
-from bench.servers import PARLEY_STREAM, ROOT, RUNTIMES, SUBJECTS, missing
+from bench.servers import DEFAULT_RUNTIME, PARLEY_STREAM, ROOT, RUNTIMES, SUBJECTS, missing
 from bench.tools import CannotMeasure, compile_tools
 from bench.traits import ON_ONE_SERVER, ON_THEIR_OWN
 from bench.upstream import Upstream
 
 BUILD = ROOT / "bench" / "build"
 DOCUMENT = ROOT / "docs" / "performance.md"
-HELD = "idle.json"
+HELD, COMPARED = "idle.json", "litellm.json"
 
 
 def main() -> int:
@@ -45,6 +47,8 @@ def main() -> int:
         with bench_of(asked.scale, cores, asked.build) as bench:
             if asked.idle:
                 return keep_idle(bench, asked)
+            if asked.litellm:
+                return keep_litellm(bench, asked)
             return measure_all(bench, machine, asked)
     except CannotMeasure as error:
         tell(str(error))
@@ -61,6 +65,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--idle", action="store_true", help="hold idle sockets, and nothing else")
     parser.add_argument("--sockets", type=int, default=idle.SOCKETS, help="with --idle: so many")
     parser.add_argument("--seconds", type=float, default=idle.KEPT_S, help="with --idle: for so long")
+    parser.add_argument(
+        "--litellm", action="store_true", help="compare with LiteLLM's proxy, and nothing else"
+    )
     return parser.parse_args()
 
 
@@ -80,10 +87,27 @@ def keep_idle(bench: Bench, asked: argparse.Namespace) -> int:
     return 1 if held.lost and asked.strict else 0
 
 
+def keep_litellm(bench: Bench, asked: argparse.Namespace) -> int:
+    """Nothing is measured unless Parley works with it."""
+    runtime = asked.runtime or DEFAULT_RUNTIME
+    if lacking := missing("litellm"):
+        raise CannotMeasure(f"{lacking}: make bench-litellm installs it")
+    checked = check_mock(bench, runtime)
+    for door, well in checked.items():
+        print(f"LiteLLM's proxy as the upstream, {door}: {'pass' if well else 'not its text'}", flush=True)
+    if not all(checked.values()):
+        return 1
+    compared = litellm.compare(bench, runtime)
+    litellm.save(compared, asked.build / COMPARED)
+    outcomes = judge(Results(bench.scale, compared=compared), litellm_goals(compared))
+    print(f"\n{litellm_text(compared)}\n\n{goal_table(outcomes)}\n", flush=True)
+    return status(outcomes, asked)
+
+
 def measure_all(bench: Bench, machine: list[tuple[str, str]], asked: argparse.Namespace) -> int:
     began_s = time.monotonic()
     runtimes = [asked.runtime] if asked.runtime else list(RUNTIMES)
-    results = Results(bench.scale, idle.saved(asked.build / HELD))
+    results = Results(bench.scale, idle.saved(asked.build / HELD), litellm.saved(asked.build / COMPARED))
     measure_cases(bench, results, runtimes)
     measure_traits(bench, results, runtimes)
     if DEFAULT_RUNTIME in runtimes:
@@ -98,6 +122,10 @@ def measure_all(bench: Bench, machine: list[tuple[str, str]], asked: argparse.Na
         day = date.today().isoformat()
         text = document(results, outcomes, machine, day, shared=bench.cores.shared)
         path.write_text(text, "utf-8")
+    return status(outcomes, asked)
+
+
+def status(outcomes: Iterable[Outcome], asked: argparse.Namespace) -> int:
     return 1 if asked.strict and any(outcome.verdict == "short" for outcome in outcomes) else 0
 
 

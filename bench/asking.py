@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 
@@ -32,6 +33,12 @@ class Client:
         return self._send(
             "POST", "/api/chat/stream", {"message": message, "model": model, "partial": False, **fields}
         )
+
+    def events(self, path: str, fields: dict[str, object]) -> Iterator[str]:
+        """The data of each event of the answer."""
+        for line in self._send("POST", path, fields):
+            if line.startswith(b"data: "):
+                yield line.removeprefix(b"data: ").decode().rstrip("\n")
 
     def close(self) -> None:
         self._connection.close()

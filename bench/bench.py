@@ -20,8 +20,8 @@ class Bench:
     upstream: Upstream
 
     def start(self, name: str, **env: str) -> Server:
-        """A server that knows the upstream; end it."""
-        return Server(name, self.cores, OPENAI_BASE_URL=self.upstream.url, **env)
+        """A server that knows the upstream, unless `env` names another one; end it."""
+        return Server(name, self.cores, **{"OPENAI_BASE_URL": self.upstream.url, **env})
 
 
 def tell(line: str) -> None:

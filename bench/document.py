@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from bench.figures import Case, Figures, Results
-from bench.goals import DEFAULT_RUNTIME, Outcome
+from bench.goals import Outcome
 from bench.idle import Held
+from bench.litellm_text import litellm_text
 from bench.scale import RATE, Scale
 from bench.scenarios.streams import LIMIT_S
-from bench.servers import RAISED, RUNTIMES, SUBJECTS, UPSTREAM, Subject
+from bench.servers import DEFAULT_RUNTIME, RAISED, RUNTIMES, SUBJECTS, UPSTREAM, Subject
 from bench.tables import brief, number, table
 from bench.traits import traits
 
 HEAD = """# Performance
 
 Written by `make bench`; do not edit. `make bench QUICK=1` is shorter and writes nothing, `make bench-idle`
-holds sockets open.
+holds sockets open, `make bench-litellm` compares with LiteLLM's proxy.
 """
 
 HOW = """## How it is measured
@@ -26,6 +27,7 @@ on {load}. Every server is asked for the same answers over a real socket, SSE wi
 Parley runs as it comes, with its sessions and answers in SQLite, except that its limits are raised, since all
 clients come from one address: {raised}.
 The peers keep nothing, check nothing and cannot resume. FastAPI runs on uvicorn with uvloop and httptools.
+`/v1` is Parley's `POST /v1/chat/completions`, asked in OpenAI's format; all else is `POST /api/chat/stream`.
 
 The rows at {rate}/s compare like with like: every token is on its way by itself, as those of real models are.
 Unpaced, Parley writes the tokens that are there together at once (on sockets as one event, which says how far
@@ -39,7 +41,7 @@ tokens* is 0 where two come together; unpaced, it tells of the size of batches m
 it once had. *Core* is how much of its core the server had, *others* how much somebody else on the machine:
 without them such a row would be better. *Load* is how busy the other core was: near 100 %, the server could
 have done more than it was asked for. *Unanswered* is who had no whole answer after {limit:g} s. Goals are
-those of {default}, the default runtime.
+those of {default}, the default runtime; where `/v1` is compared, what others took of the core is left out.
 """
 
 CASE_HEAD = (
@@ -91,6 +93,8 @@ def sections(results: Results) -> Iterator[str]:
         )
     if results.held:
         yield f"## Idle sockets\n\n{idle_sentence(results.held)}"
+    if results.compared:
+        yield f"## Beside LiteLLM's proxy\n\n{litellm_text(results.compared)}"
     if results.left_out:
         yield "## Not measured\n\n" + "\n".join(f"- {line}" for line in results.left_out)
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import inf
 from typing import TypeAlias
 
-from bench.figures import Results
+from bench.figures import Compared, Figures, Results
 from bench.idle import KEPT_S, SOCKETS, Held
 from bench.scale import RATE, Scale
-from bench.servers import FASTAPI_RELAY, PARLEY_RELAY, PARLEY_SOCKETS, PARLEY_STREAM, UPSTREAM, Subject
-
-DEFAULT_RUNTIME = "eventlet"
+from bench.servers import (
+    DEFAULT_RUNTIME,
+    FASTAPI_RELAY,
+    LITELLM,
+    PARLEY_OPENAI,
+    PARLEY_RELAY,
+    PARLEY_SOCKETS,
+    PARLEY_STREAM,
+    UPSTREAM,
+    Subject,
+)
 
 Measure: TypeAlias = Callable[[Results], float | None]
 
@@ -65,6 +73,20 @@ def times_fastapi(results: Results) -> float | None:
     return ours.tokens_per_s / theirs.tokens_per_s if ours and theirs else None
 
 
+def openai_share(results: Results) -> float | None:
+    ours, other = (
+        results.case(door[DEFAULT_RUNTIME], results.scale.streams[1], 0)
+        for door in (PARLEY_OPENAI, PARLEY_RELAY)
+    )
+    return share_of(ours, other) if ours and other else None
+
+
+def share_of(ours: Figures, theirs: Figures) -> float:
+    """Tokens a second beside theirs, without what somebody else took of either's core; whoever leaves
+    questions unanswered has earned nothing."""
+    return 0.0 if ours.failed else ours.undisturbed_per_s / theirs.undisturbed_per_s
+
+
 def added_ms(results: Results) -> float | None:
     ours = results.case(PARLEY_RELAY[DEFAULT_RUNTIME], results.scale.streams[0], 0)
     alone = results.case(UPSTREAM, results.scale.streams[0], 0)
@@ -105,13 +127,55 @@ def idle_kib(results: Results) -> float | None:
     return unless(held.lost, held.socket_kib) if held and held.enough else None
 
 
+def times_litellm(results: Results) -> float | None:
+    found = results.compared
+    return share_of(found.some(PARLEY_OPENAI[found.runtime]), found.some(LITELLM)) if found else None
+
+
+def litellm_added_times(results: Results) -> float | None:
+    if not (found := results.compared):
+        return None
+    ours, theirs = (
+        found.alone(subject).first_ms - found.alone(UPSTREAM).first_ms
+        for subject in (PARLEY_OPENAI[found.runtime], LITELLM)
+    )
+    return theirs / ours
+
+
+def compared_openai_share(results: Results) -> float | None:
+    found = results.compared
+    if not found:
+        return None
+    return share_of(*(found.some(door[found.runtime]) for door in (PARLEY_OPENAI, PARLEY_RELAY)))
+
+
 def unless(failed: float, value: float) -> float:
     """Past every bound if anything failed."""
     return inf if failed else value
 
 
-def goals(scale: Scale, held: Held | None) -> tuple[Goal, ...]:
-    """`held` is what the last `make bench-idle` found, whenever that was."""
+def litellm_goals(compared: Compared | None) -> tuple[Goal, ...]:
+    """`compared` is what the last `make bench-litellm` found, whenever that was."""
+    some = compared.streams[1] if compared else Scale().streams[1]
+    where = f"(`make bench-litellm`{f' on {compared.day}' if compared else ''})"
+    return (
+        Goal(
+            f"relay in OpenAI's format, unpaced, {some} streams {where}",
+            "times LiteLLM's proxy", times_litellm, at_least=25,
+        ),
+        Goal(
+            f"first token, one stream at a time: what LiteLLM's proxy adds {where}",
+            "times what Parley adds", litellm_added_times, at_least=3,
+        ),
+        Goal(
+            f"`/v1/chat/completions`, unpaced, {some} streams {where}",
+            "times `/api/chat/stream`", compared_openai_share, at_least=0.9,
+        ),
+    )  # fmt: skip
+
+
+def goals(scale: Scale, held: Held | None, compared: Compared | None) -> tuple[Goal, ...]:
+    """`held` is what the last `make bench-idle` found, whenever that was, and so on."""
     _, some, crowd = scale.streams
     shortest, longest = scale.lengths[0], scale.lengths[-1]
     held_on = f" on {held.day}" if held else ""
@@ -120,6 +184,10 @@ def goals(scale: Scale, held: Held | None) -> tuple[Goal, ...]:
     return (
         Goal(f"built-in model, unpaced, {some} streams", "tokens/s", unpaced, at_least=150_000),
         Goal(f"relay, unpaced, {some} streams", "times FastAPI + httpx", times_fastapi, at_least=4),
+        Goal(
+            f"relay by `/v1/chat/completions`, unpaced, {some} streams",
+            "times `/api/chat/stream`", openai_share, at_least=0.9,
+        ),
         Goal("relay, one stream at a time: added to the upstream's first token", "ms", added_ms, at_most=2.5),
         Goal(
             f"{crowd:,} SSE streams of {scale.ramp_tokens} tokens at {RATE}/s, begun over {scale.ramp_s:g} s",
@@ -145,8 +213,11 @@ def goals(scale: Scale, held: Held | None) -> tuple[Goal, ...]:
             f"memory of a token for each of {scale.followers} followers after the first",
             "bytes", followers_share, at_most=1,
         ),
+        *litellm_goals(compared),
     )  # fmt: skip
 
 
-def judge(results: Results) -> list[Outcome]:
-    return [Outcome(goal, goal.measure(results)) for goal in goals(results.scale, results.held)]
+def judge(results: Results, wanted: Iterable[Goal] = ()) -> list[Outcome]:
+    """Those wanted, or all."""
+    wanted = wanted or goals(results.scale, results.held, results.compared)
+    return [Outcome(goal, goal.measure(results)) for goal in wanted]

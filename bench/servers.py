@@ -20,8 +20,13 @@ from bench.cores import Cores
 from bench.processes import Gauge
 
 ROOT = Path(__file__).resolve().parent.parent
-START_S = 30.0
+START_S = 60.0
+"""LiteLLM's proxy takes a while, and longer on a busy machine."""
 RUNTIMES = ("eventlet", "gevent")
+DEFAULT_RUNTIME = "eventlet"
+COMPLETIONS = "/v1/chat/completions"
+MODEL = "bench"
+"""What all know the upstream's model as."""
 
 RAISED = {
     "RATE_LIMIT": "off",
@@ -30,7 +35,7 @@ RAISED = {
     "MAX_STREAMS_PER_CALLER": "20000",
     "MAX_HANDSHAKES_PER_ADDRESS": "20000",
     "MAX_ANSWER_TOKENS": "60000",
-    "OPENAI_MODELS": "bench",
+    "OPENAI_MODELS": MODEL,
 }
 """What Parley is told: all clients come from one address here, which its limits are made to stop."""
 
@@ -45,7 +50,21 @@ class Row:
 
 
 PYTHON = (sys.executable, "-m")
-PEER_NODE = ROOT / "bench" / "peers" / "sockets.mjs"
+PEERS = ROOT / "bench" / "peers"
+PEER_NODE = PEERS / "sockets.mjs"
+LITELLM_BIN = ROOT / ".venv-litellm" / "bin"
+LITELLM_FLAGS = ("--config", str(PEERS / "litellm.yaml"), "--host", "127.0.0.1", "--num_workers", "1")
+MOCK_MODEL = "mock"
+MOCK = 'A mock answers — word by word, "quotes" and all.'
+LITELLM_ENV = {
+    "MOCK_RESPONSE": MOCK,
+    "LITELLM_MODE": "PRODUCTION",
+    "LITELLM_LOG": "ERROR",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "True",
+}
+"""What peers/litellm.yaml leaves to the environment: production as its documentation has it, nothing fetched
+at its start, and no key to check unless one is given."""
 
 SERVERS = {
     **{name: Row((*PYTHON, "backend"), {"RUNTIME": name, **RAISED}, (name,)) for name in RUNTIMES},
@@ -54,16 +73,17 @@ SERVERS = {
         (*PYTHON, "bench.peers.relay"), needs=("fastapi", "uvicorn", "uvloop", "httptools", "httpx")
     ),
     "node": Row(("node", str(PEER_NODE))),
+    "litellm": Row((str(LITELLM_BIN / "litellm"), *LITELLM_FLAGS), LITELLM_ENV),
 }
 
 
 def missing(name: str) -> str | None:
     """Why a server cannot be measured here, as a sentence's end."""
     row = SERVERS[name]
-    if row.command[0] == "node":
-        if shutil.which("node") is None:
-            return "node is not installed"
-        there = (PEER_NODE.parent.parent / "node_modules" / "socket.io").is_dir()
+    if shutil.which(row.command[0]) is None:
+        return f"{name} is not installed"
+    if name == "node":
+        there = (PEERS.parent / "node_modules" / "socket.io").is_dir()
         return None if there else "socket.io is not installed beside it"
     lacking = [package for package in row.needs if find_spec(package) is None]
     return f"{', '.join(lacking)} not installed" if lacking else None
@@ -123,19 +143,30 @@ def answers(port: int) -> bool:
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A way of answering: `server` of SERVERS, or none for the upstream itself; `relayed` answers come from
-    the upstream; `model` is the one Parley is asked for."""
+    the upstream; `model` is the one Parley is asked for; `openai`: in OpenAI's format."""
 
     name: str
     server: str | None
     door: str = "sse"
     relayed: bool = False
     model: str | None = None
-    path: str = "/api/chat/stream"
-    mark: str = '"token": '
+    openai: bool = False
+
+    @property
+    def path(self) -> str:
+        return COMPLETIONS if self.openai else "/api/chat/stream"
+
+    @property
+    def mark(self) -> str:
+        """What each token has in an event stream, and nothing else."""
+        return '"content":"' if self.openai else '"token": '
 
     def body(self, script: str) -> str:
         """What is asked, as JSON."""
         message = f"[[demo {script}]] Say something"
+        if self.openai:
+            messages = [{"role": "user", "content": message}]
+            return json.dumps({"model": MODEL, "messages": messages, "stream": True})
         fields: dict[str, object] = {"message": message}
         if self.model is not None:
             fields |= {"model": self.model, "partial": False}
@@ -144,17 +175,22 @@ class Subject:
         return json.dumps(fields)
 
 
-UPSTREAM = Subject("the upstream itself", None, relayed=True, path="/v1/chat/completions", mark='"content":"')
+UPSTREAM = Subject("the upstream itself", None, relayed=True, openai=True)
 FASTAPI_RELAY = Subject("FastAPI + httpx", "relay", relayed=True)
+LITELLM = Subject("LiteLLM's proxy", "litellm", relayed=True, openai=True)
 
 PARLEY_STREAM = {name: Subject(f"Parley, {name}", name, model="demo") for name in RUNTIMES}
-PARLEY_RELAY = {name: Subject(f"Parley, {name}", name, relayed=True, model="bench") for name in RUNTIMES}
+PARLEY_RELAY = {name: Subject(f"Parley, {name}", name, relayed=True, model=MODEL) for name in RUNTIMES}
+PARLEY_OPENAI = {
+    name: Subject(f"Parley, {name}, `/v1`", name, relayed=True, openai=True) for name in RUNTIMES
+}
 PARLEY_SOCKETS = {name: Subject(f"Parley, {name}", name, "sockets", model="demo") for name in RUNTIMES}
 
 SUBJECTS = (
     *PARLEY_STREAM.values(),
     Subject("FastAPI", "stream"),
     *PARLEY_RELAY.values(),
+    PARLEY_OPENAI[DEFAULT_RUNTIME],
     FASTAPI_RELAY,
     UPSTREAM,
     *PARLEY_SOCKETS.values(),

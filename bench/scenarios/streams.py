@@ -21,18 +21,18 @@ def cases(bench: Bench, subject: Subject) -> Iterator[Case]:
             yield Case(subject, streams, rate)
 
 
-def measure_case(bench: Bench, case: Case, server: Server | None) -> Figures:
+def measure_case(bench: Bench, case: Case, server: Server | None, limit_s: float = LIMIT_S) -> Figures:
     """One run of it; `server` is the subject's, none for the upstream itself."""
     scale = bench.scale
     one, some, _ = scale.streams
-    tokens, how = scale.tokens // 2, dict[str, float]()
+    tokens, how = scale.tokens // 2, {"limit_s": limit_s}
     if case.rate:
         tokens = scale.paced_tokens[scale.streams.index(case.streams)]
-        how = {"total": scale.paced_questions} if case.streams == one else {}
+        how |= {"total": scale.paced_questions} if case.streams == one else {}
     elif case.streams == one:
-        tokens, how = scale.tokens, {"total": scale.questions}
+        tokens, how = scale.tokens, how | {"total": scale.questions}
     elif case.streams == some:
-        tokens, how = scale.tokens, {"for_s": scale.for_s}
+        tokens, how = scale.tokens, how | {"for_s": scale.for_s}
     script = f"tokens={tokens} tps={case.rate}"
     return loaded(bench, case.subject, server, script, tokens=tokens, streams=case.streams, **how)
 
@@ -48,7 +48,7 @@ def loaded(bench: Bench, subject: Subject, server: Server | None, script: str, *
     gauge.forget_peak()
     with bench.load.clients(
         port=(server or bench.upstream).port, door=subject.door, path=subject.path,
-        mark=subject.mark, body=subject.body(script), limit_s=LIMIT_S, **options,
+        mark=subject.mark, body=subject.body(script), **{"limit_s": LIMIT_S, **options},
     ) as clients:  # fmt: skip
         before = gauge.cpu_s, busy_s(bench.cores.server), busy_s(bench.cores.load)
         report = clients.report()
