@@ -11,7 +11,7 @@ run: $(VENV)/.run $(if $(filter gevent,$(RUNTIME)),$(VENV)/.gevent)
 	$(BIN)/python -m backend
 
 test: $(VENV)/.dev tests/node/node_modules/.done chromium compiler
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev tests/node/node_modules/.done
 	$(BIN)/python -m pytest -n 2 $(WITHOUT_SERVER)

@@ -18,6 +18,9 @@ pytestmark = pytest.mark.server
 SEED = int(os.environ.get("SCHEMATHESIS_SEED", "20261121"))
 EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "20"))
 LIMIT_S = 300
+NOT_SO = "ensure_resource_availability"
+"""404 also says that there is no such model, in a session that is there, and a session that is deleted takes
+its streams along."""
 EXPECTED = Path(__file__).with_name("schemathesis.toml")
 
 
@@ -47,7 +50,8 @@ def test_schemathesis_finds_nothing(start_server: StartServer, tmp_path: Path, a
             *(str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(EXPECTED), "run"),
             *(f"{server.url}/openapi.json", f"--seed={SEED}", f"--max-examples={EXAMPLES}"),
             *signed,
-            *("--checks=all", "--continue-on-failure", "--generation-database=none", "--no-color"),
+            *("--checks=all", f"--exclude-checks={NOT_SO}"),
+            *("--continue-on-failure", "--generation-database=none", "--no-color"),
         ],
         cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S, check=False,
     )  # fmt: skip
