@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from threading import Lock
 
 from backend.chat.context import estimate_tokens
 from backend.chat.errors import Internal, ParleyError, Unavailable
 from backend.chat.events import Batch, Closing, Failed, Header
 from backend.chat.ids import new_id
 from backend.chat.keeper import Keeper
+from backend.chat.live import LiveAnswers
 from backend.chat.log import BATCH_ENTRIES, Log
 from backend.chat.ports import (
     Admission,
@@ -47,22 +47,8 @@ class Limits:
     detach_grace_s: float | None = None
 
 
-@dataclass(slots=True)
-class Live:
-    """An answer this process is writing, who follows it, and since when nobody does. One that does not
-    run on ends with its last follower."""
-
-    writer: Writer
-    runs_on: bool
-    followers: int = 0
-    alone_since_s: float = 0.0
-
-
 class Engine:
-    """A question goes in, a log comes out.
-
-    The lock guards `_live` and the follower counts in it.
-    """
+    """A question goes in, a log comes out."""
 
     def __init__(
         self,
@@ -86,9 +72,8 @@ class Engine:
         self._admissions = admissions
         self._meter = meter or Uncounted()
         self._count_tokens = count_tokens
-        self._live: dict[str, Live] = {}
+        self._live = LiveAnswers(runtime)
         self._keeper = Keeper(sessions, streams, runtime)
-        self._lock = Lock()
 
     @property
     def live_count(self) -> int:
@@ -125,13 +110,11 @@ class Engine:
         # From here on it can be found, and so it can be stopped.
         tally = self._meter.began(header)
         writer = Writer(log, self._streams, self._runtime, self._ended, tally, self._count_tokens)
-        live = Live(writer, request.runs_on, alone_since_s=self._runtime.monotonic())
-        with self._lock:
-            self._live[header.stream_id] = live
+        self._live.add(writer, runs_on=request.runs_on)
         try:
             task = self._admitted(header, session, model, request)
         except Exception as exc:
-            self._let_go(log)
+            self._live.let_go(log)
             self._withdraw(log, exc)
             raise
         self._tell(log, log)
@@ -151,33 +134,18 @@ class Engine:
                 if batch is not None and len(batch.entries) == BATCH_ENTRIES:
                     self._runtime.sleep(0)  # a reader who is far behind lets others run
 
-    @contextmanager
-    def following(self, log: Log) -> Iterator[None]:
+    def following(self, log: Log) -> AbstractContextManager[None]:
         """While inside, one more follows the answer."""
-        live = self._live.get(log.header.stream_id)
-        if live is None:
-            yield
-            return
-        with self._lock:
-            live.followers += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                live.followers -= 1
-                live.alone_since_s = self._runtime.monotonic()
-                alone = not live.followers
-            if alone and not live.runs_on and live.writer.log.closing is None:
-                live.writer.request_stop("detached")
+        return self._live.following(log)
 
     def stop(self, caller: Caller, stream_id: str, reason: str = "stopped") -> Log:
         """Stop the answer and wait for its end; one that has ended stays as it is. Raises as `find`."""
         log = self.find(caller, stream_id)
-        live = self._live.get(stream_id)
-        if live is not None:
-            live.writer.request_stop(reason)
+        writer = self._live.writer_of(stream_id)
+        if writer is not None:
+            writer.request_stop(reason)
             if not log.wait_closed(STOP_PATIENCE_S):
-                live.writer.give_up()
+                writer.give_up()
         log.wait_closed(SAVE_PATIENCE_S)
         return log
 
@@ -188,7 +156,8 @@ class Engine:
     def tend(self) -> None:
         """What must be done every second or so: stop the abandoned, save what could not be saved, drop
         the outdated."""
-        self._stop_detached()
+        if self._limits.detach_grace_s is not None:
+            self._live.stop_alone(self._limits.detach_grace_s)
         self._keeper.save_unsaved()
         self._streams.sweep()
         self._sessions.sweep()
@@ -200,7 +169,7 @@ class Engine:
         started_s = self._runtime.monotonic()
         while self._busy() and self._runtime.monotonic() - started_s < patience_s():
             self._runtime.sleep(DRAIN_POLL_S)
-        left = [live.writer for live in self._live.values()]
+        left = self._live.writers
         for writer in left:
             writer.request_stop(INTERRUPTED.type)
         for writer in left:
@@ -247,7 +216,7 @@ class Engine:
         try:
             writer.run(task)
         finally:
-            self._let_go(writer.log)
+            self._live.let_go(writer.log)
         header = writer.log.header
         if header.session_id is not None:
             self._tell(writer.log, self._streams.running(header.owner, header.session_id))
@@ -256,10 +225,6 @@ class Engine:
         """Its session has a new message: the question as it begins, the answer when it has ended."""
         if log.header.session_id is not None:
             self._rooms.tell(log.header.owner, News(log.header.session_id, "message", live))
-
-    def _let_go(self, log: Log) -> None:
-        with self._lock:
-            self._live.pop(log.header.stream_id, None)
 
     def _admitted(self, header: Header, session: Session | None, model: Model, request: ChatRequest) -> Task:
         """Pass every admission and save the question, or leave nothing behind."""
@@ -296,13 +261,4 @@ class Engine:
 
     def _busy(self) -> bool:
         """Whether an answer runs, or waits for the store to take it."""
-        return not self._keeper.save_unsaved() or bool(self._live)
-
-    def _stop_detached(self) -> None:
-        grace_s = self._limits.detach_grace_s
-        if grace_s is None:
-            return
-        now_s = self._runtime.monotonic()
-        for live in list(self._live.values()):
-            if not live.followers and now_s - live.alone_since_s >= grace_s:
-                live.writer.request_stop("detached")
+        return not self._keeper.save_unsaved() or len(self._live) > 0

@@ -28,6 +28,10 @@ class Idempotency:
     fingerprint: str
 
 
+MAX_TOKENS_FIELDS = ("max_completion_tokens", "max_tokens")
+"""What OpenAI and others call the bound on an answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     """A whole conversation in the terms of OpenAI's chat completions: passed on as it is, with all `options`

@@ -20,6 +20,7 @@ from urllib3.util import Url, parse_url
 from backend.chat.errors import Broken, Complaint, Misconfigured, UpstreamError, UpstreamTimeout
 from backend.chat.events import Entry, Route, Try
 from backend.chat.ports import Piece, Prompt
+from backend.chat.requests import MAX_TOKENS_FIELDS
 from backend.chat.stop import Stop
 from backend.providers.chunks import (
     Reported,
@@ -39,8 +40,6 @@ __all__ = ["OpenAI", "TimeLimits", "Upstream"]
 
 logger = logging.getLogger(__name__)
 
-BOUNDS = ("max_tokens", "max_completion_tokens")
-"""What OpenAI and others call the bound on an answer."""
 LONGEST_S = 86_400.0
 FIRST_PAUSE_S = 0.25
 MAX_PAUSE_S = 5.0
@@ -213,7 +212,7 @@ class OpenAI:
         options, field = prompt.options, self._upstream.max_tokens_field
         asked: dict[str, object] = {
             **options,
-            **({} if any(name in options for name in BOUNDS) else {field: prompt.max_tokens}),
+            **({} if any(name in options for name in MAX_TOKENS_FIELDS) else {field: prompt.max_tokens}),
             "model": prompt.model,
             "messages": prompt.messages,
             "stream": True,

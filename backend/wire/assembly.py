@@ -33,17 +33,12 @@ def choices_of(entries: Iterable[Entry], reason: str) -> list[dict[str, Any]]:
         beside = {key: extra[key] for key in ("logprobs", "finish_reason") if key in extra}
         index = extra.get("index", 0)
         if index not in known:
-            known.update({before: {} for before in choices_before(index) if before not in known})
+            known.update({before: {} for before in range(index) if before not in known})
         known[index] = gathered(known.get(index), {"message": said, **beside})
-    return [choice_of(index, joined(known[index]), reason) for index in sorted(known)]
+    return [whole_choice(index, joined(known[index]), reason) for index in sorted(known)]
 
 
-def choices_before(index: int) -> range:
-    """The choices that must have begun before this one, as OpenAI numbers them."""
-    return range(index)
-
-
-def choice_of(index: int, said: Mapping[str, Any], reason: str) -> dict[str, Any]:
+def whole_choice(index: int, said: Mapping[str, Any], reason: str) -> dict[str, Any]:
     message = {"role": "assistant", "content": None, "refusal": None, **said.get("message", {})}
     if not said.get("message"):
         message["content"] = ""

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from backend.chat.errors import InvalidRequest
-from backend.chat.requests import ChatRequest, Completion
+from backend.chat.requests import MAX_TOKENS_FIELDS, ChatRequest, Completion
 from backend.wire.body import NO_NUL, Body, whole
 from backend.wire.chat import idempotency_key
 
 FORBIDDEN = ("api_key", "api_base", "base_url", "api_version", "headers", "extra_headers")
 """Credentials and addresses: the server has its own."""
-MAX_TOKENS = ("max_completion_tokens", "max_tokens")
 OURS = ("model", "messages", "stream", "stream_options")
 """What is not passed on as it is."""
 KINDS: dict[Any, str] = {str: "text", bool: "true or false", dict: "an object", list: "a list"}
@@ -101,7 +100,7 @@ def completion_request(
     for name in FORBIDDEN:
         if name in fields:
             raise wrong(name, f"{name} is not taken from a request; the server has its own")
-    max_tokens = [checked_max_tokens(fields, name, bounds.max_answer_tokens) for name in MAX_TOKENS]
+    max_tokens = [checked_max_tokens(fields, name, bounds.max_answer_tokens) for name in MAX_TOKENS_FIELDS]
     choices = number(fields, "n", 1, bounds.max_choices)
     number(fields, "temperature", 0, 2, float)
     number(fields, "top_p", 0, 1, float)

@@ -16,7 +16,7 @@ from backend.chat.errors import Interrupted
 from backend.chat.events import NOT_SAID, Batch, Closing, Delta, Entry, Failed, Finished, Header
 from backend.chat.log import Log
 from backend.chat.ports import Model
-from backend.wire.assembly import choices_before, choices_of
+from backend.wire.assembly import choices_of
 from backend.wire.chat import usage_fields
 from backend.wire.errors import openai_failure
 
@@ -76,7 +76,7 @@ class Chunks:
             return [b"data: %b\n\n" % orjson.dumps(openai_failure(closing))]
         reason = reason_of(closing)
         events = [
-            self._chunk([choice_of(index, {} if index in self._begun else OPENING, None, reason)])
+            self._chunk([chunk_choice(index, {} if index in self._begun else OPENING, None, reason)])
             for index in sorted((self._begun | {0}) - self._ended)
         ]
         if self._log.header.include_usage:
@@ -93,10 +93,10 @@ class Chunks:
         # OpenAI begins its choices in their order, and its SDKs count on it.
         choices = []
         if index not in self._begun:
-            missing = [before for before in choices_before(index) if before not in self._begun]
-            choices = [choice_of(before, OPENING) for before in missing]
+            missing = [before for before in range(index) if before not in self._begun]
+            choices = [chunk_choice(before, OPENING) for before in missing]
             delta = {"role": "assistant", "content": None, **delta} if delta else OPENING
-        choices.append(choice_of(index, delta, extra.get("logprobs"), extra.get("finish_reason")))
+        choices.append(chunk_choice(index, delta, extra.get("logprobs"), extra.get("finish_reason")))
         self._note(entry)
         return self._chunk(choices)
 
@@ -107,12 +107,12 @@ class Chunks:
         extra = entry.extra if isinstance(entry, Delta) else {}
         index = extra.get("index", 0)
         if index not in self._begun:
-            self._begun.update([*choices_before(index), index])
+            self._begun.update(range(index + 1))
         if extra.get("finish_reason"):
             self._ended.add(index)
 
 
-def choice_of(
+def chunk_choice(
     index: int, delta: Mapping[str, Any], logprobs: Any = None, reason: str | None = None
 ) -> dict[str, Any]:
     return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}

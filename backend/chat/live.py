@@ -1,0 +1,82 @@
+"""The answers that are being written here, and who follows each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock
+
+from backend.chat.log import Log
+from backend.chat.ports import Runtime
+from backend.chat.writer import Writer
+
+DETACHED = "detached"
+
+
+@dataclass(slots=True)
+class Live:
+    """An answer this process is writing, who follows it, and since when nobody does. One that does not
+    run on ends with its last follower."""
+
+    writer: Writer
+    runs_on: bool
+    alone_since_s: float
+    followers: int = 0
+
+
+class LiveAnswers:
+    """By the ids of their streams. The lock guards `_live` and the follower counts in it."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._live: dict[str, Live] = {}
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    @property
+    def writers(self) -> list[Writer]:
+        return [live.writer for live in list(self._live.values())]
+
+    def add(self, writer: Writer, *, runs_on: bool) -> None:
+        """From here on it can be stopped."""
+        live = Live(writer, runs_on, self._runtime.monotonic())
+        with self._lock:
+            self._live[writer.log.header.stream_id] = live
+
+    def let_go(self, log: Log) -> None:
+        with self._lock:
+            self._live.pop(log.header.stream_id, None)
+
+    def writer_of(self, stream_id: str) -> Writer | None:
+        """None for an answer that has ended, or is written elsewhere."""
+        live = self._live.get(stream_id)
+        return live.writer if live else None
+
+    @contextmanager
+    def following(self, log: Log) -> Iterator[None]:
+        """While inside, one more follows the answer."""
+        live = self._live.get(log.header.stream_id)
+        if live is None:
+            yield
+            return
+        with self._lock:
+            live.followers += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                live.followers -= 1
+                live.alone_since_s = self._runtime.monotonic()
+                alone = not live.followers
+            if alone and not live.runs_on and log.closing is None:
+                live.writer.request_stop(DETACHED)
+
+    def stop_alone(self, grace_s: float) -> None:
+        """Stop those that nobody has followed for so long."""
+        now_s = self._runtime.monotonic()
+        for live in list(self._live.values()):
+            if not live.followers and now_s - live.alone_since_s >= grace_s:
+                live.writer.request_stop(DETACHED)
