@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backend.reference import answers, routes
+from backend.reference import answers, completions, routes
 from backend.reference.operations import Operation, written
 from backend.reference.parameters import HEADERS
 from backend.reference.schemas import Bounds, Schema, components
@@ -12,7 +12,7 @@ MODELS = (
     ChatBody,
     SessionBody,
     answers.Error,
-    answers.OpenAIError,
+    completions.OpenAIError,
     answers.Token,
     answers.Done,
     answers.Broken,
@@ -22,12 +22,12 @@ MODELS = (
     answers.Session,
     answers.SessionList,
     answers.Deleted,
-    answers.ChatCompletion,
-    answers.ChatCompletionChunk,
-    answers.Model,
-    answers.ModelList,
-    answers.PromptChunk,
-    answers.PromptError,
+    completions.ChatCompletion,
+    completions.ChatCompletionChunk,
+    completions.Model,
+    completions.ModelList,
+    completions.PromptChunk,
+    completions.PromptError,
     answers.Health,
     answers.Ready,
     answers.Status,

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from backend.chat.errors import ParleyError, UpstreamError
-from backend.reference.answers import Error, OpenAIError, PromptError
+from backend.reference.answers import Error
+from backend.reference.completions import OpenAIError, PromptError
 from backend.reference.schemas import Schema, ref
 from backend.wire.errors import OPENAI_CODES, PASSED_ON
 

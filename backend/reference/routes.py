@@ -25,16 +25,9 @@ from backend.chat.errors import (
 from backend.reference import parameters as given
 from backend.reference.answers import (
     Broken,
-    ChatCompletion,
-    ChatCompletionChunk,
     Deleted,
     Done,
     Health,
-    Model,
-    ModelList,
-    OpenAIError,
-    PromptChunk,
-    PromptError,
     Ready,
     Reset,
     Session,
@@ -43,6 +36,15 @@ from backend.reference.answers import (
     Stopped,
     StreamState,
     Token,
+)
+from backend.reference.completions import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    Model,
+    ModelList,
+    OpenAIError,
+    PromptChunk,
+    PromptError,
 )
 from backend.reference.operations import JSON, Answer, Operation, Refusals, events, json
 from backend.reference.schemas import COMPLETION_BODY, PROMPT_BODY, Schema, ref
