@@ -8,9 +8,10 @@ from backend.chat.engine import Engine
 from backend.chat.errors import NotFound
 from backend.chat.ids import new_id
 from backend.chat.log import Log
+from backend.chat.news import News
 from backend.chat.ports import Models, Runtime, SessionStore, StreamStore
 from backend.chat.requests import Caller
-from backend.chat.rooms import Listener, News, Rooms
+from backend.chat.rooms import Listener, Rooms
 from backend.chat.sessions import Changes, Message, Session
 from backend.chat.snapshot import Snapshot, snapshot
 

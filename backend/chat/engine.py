@@ -14,6 +14,8 @@ from backend.chat.ids import new_id
 from backend.chat.keeper import Keeper
 from backend.chat.live import LiveAnswers
 from backend.chat.log import BATCH_ENTRIES, Log
+from backend.chat.news import News
+from backend.chat.peers import Alone, Peers
 from backend.chat.ports import (
     Admission,
     Meter,
@@ -26,7 +28,7 @@ from backend.chat.ports import (
     Uncounted,
 )
 from backend.chat.requests import Caller, ChatRequest
-from backend.chat.rooms import News, Rooms
+from backend.chat.rooms import Rooms
 from backend.chat.sessions import Message, Session, title_from
 from backend.chat.writer import INTERRUPTED, Task, Writer
 
@@ -61,8 +63,10 @@ class Engine:
         admissions: Sequence[Admission],
         meter: Meter | None = None,
         count_tokens: TokenCounter = estimate_tokens,
+        peers: Peers | None = None,
     ) -> None:
         self.draining = False
+        self._peers = peers or Alone()
         self._models = models
         self._sessions = sessions
         self._streams = streams
@@ -72,12 +76,17 @@ class Engine:
         self._admissions = admissions
         self._meter = meter or Uncounted()
         self._count_tokens = count_tokens
-        self._live = LiveAnswers(runtime)
+        self._live = LiveAnswers(runtime, self._peers.followed)
         self._keeper = Keeper(sessions, streams, runtime)
 
     @property
     def live_count(self) -> int:
         return len(self._live)
+
+    @property
+    def handing_over(self) -> bool:
+        """Whether this process is about to stop and there are others to go to."""
+        return self.draining and self._peers.shared
 
     def open(self, caller: Caller, request: ChatRequest) -> Log:
         """Begin to answer, or join the answer this idempotency key began.
@@ -103,6 +112,7 @@ class Engine:
             address=caller.address,
             idempotency=idempotency,
             include_usage=bool(request.completion and request.completion.include_usage),
+            writer=self._peers.name,
         )
         log = self._streams.create(header)
         if log.header is not header:
@@ -125,14 +135,23 @@ class Engine:
         """Raises NotFound and StreamExpired."""
         return self._streams.get(caller.owner, stream_id)
 
-    def follow(self, log: Log, after: int = 0, heartbeat_s: float = HEARTBEAT_S) -> Iterator[Batch | None]:
+    def follow(
+        self, log: Log, after: int = 0, heartbeat_s: float = HEARTBEAT_S, *, comes_back: bool = True
+    ) -> Iterator[Batch | None]:
         """Batches from offset `after` on, the last one with the closing; None after so much silence, for
-        the door to see whether its client is still there."""
+        the door to see whether its client is still there.
+
+        A reader who `comes_back` where an answer ends without a closing is let go early when this process
+        hands over: the others have the rest. Who has come since then stays.
+        """
+        stays = not comes_back or self.draining
         with self.following(log):
             for batch in log.tail(after, heartbeat_s):
                 yield batch
                 if batch is not None and len(batch.entries) == BATCH_ENTRIES:
                     self._runtime.sleep(0)  # a reader who is far behind lets others run
+                if self.handing_over and not stays:
+                    return
 
     def following(self, log: Log) -> AbstractContextManager[None]:
         """While inside, one more follows the answer."""
@@ -145,19 +164,29 @@ class Engine:
         if writer is not None:
             writer.request_stop(reason)
             if not log.wait_closed(STOP_PATIENCE_S):
-                writer.give_up()
+                self._runtime.spawn(writer.give_up)
+        elif log.closing is None:
+            self._peers.stop(log, reason)
         log.wait_closed(SAVE_PATIENCE_S)
         return log
 
+    def stop_here(self, stream_id: str, reason: str) -> None:
+        """A peer wants it: stop the answer if it is written here, without waiting for its end."""
+        writer = self._live.writer_of(stream_id)
+        if writer is not None:
+            writer.request_stop(reason)
+            if not writer.log.wait_closed(STOP_PATIENCE_S):
+                writer.give_up()
+
     def recover(self) -> None:
-        """End what a server before this one left behind. Call once, before any question."""
+        """End what servers that are gone left behind. Call once before any question; where there are peers,
+        every second or so as well."""
         self._keeper.recover()
 
     def tend(self) -> None:
         """What must be done every second or so: stop the abandoned, save what could not be saved, drop
         the outdated."""
-        if self._limits.detach_grace_s is not None:
-            self._live.stop_alone(self._limits.detach_grace_s)
+        self._live.stop_alone(self._limits.detach_grace_s)
         self._keeper.save_unsaved()
         self._streams.sweep()
         self._sessions.sweep()
@@ -174,7 +203,7 @@ class Engine:
             writer.request_stop(INTERRUPTED.type)
         for writer in left:
             if not writer.log.wait_closed(STOP_PATIENCE_S):
-                writer.give_up()
+                self._runtime.spawn(writer.give_up)
         for writer in left:
             writer.log.wait_closed(SAVE_PATIENCE_S)
 
@@ -219,7 +248,14 @@ class Engine:
             self._live.let_go(writer.log)
         header = writer.log.header
         if header.session_id is not None:
-            self._tell(writer.log, self._streams.running(header.owner, header.session_id))
+            self._tell(writer.log, self._running(header.owner, header.session_id))
+
+    def _running(self, owner: str, session_id: str) -> Log | None:
+        """The answer the session is giving now, as far as can be seen."""
+        try:
+            return self._streams.running(owner, session_id)
+        except Unavailable:
+            return None
 
     def _tell(self, log: Log, live: Log | None) -> None:
         """Its session has a new message: the question as it begins, the answer when it has ended."""
@@ -247,10 +283,10 @@ class Engine:
         log.close(Failed.because(refusal, tokens=0, at=self._runtime.now()))
         self._streams.discard(log)
 
-    def _ended(self, log: Log, closing: Closing) -> None:
-        """An answer came to its end: its log is made durable, it is settled, it is saved; each is tried
-        whatever became of the others."""
-        self._keeper.flush(log)
+    def _ended(self, log: Log, closing: Closing) -> Closing:
+        """An answer came to its end: its log is sealed, it is settled, it is saved; each is tried whatever
+        became of the others. Gives the closing that stands."""
+        closing = self._keeper.seal(log, closing)
         for admission in self._admissions:
             try:
                 admission.settle(log.header, closing)
@@ -258,6 +294,7 @@ class Engine:
                 extra = {"stream_id": log.header.stream_id}
                 logger.exception("an answer could not be settled", extra=extra)
         self._keeper.save(log, closing)
+        return closing
 
     def _busy(self) -> bool:
         """Whether an answer runs, or waits for the store to take it."""

@@ -16,7 +16,8 @@ class Header:
 
     `session_id` is None for an answer outside any session. `question_id` and `message_id` are the ids
     that question and answer have there, so that saving one twice saves it once. Times are ISO 8601 UTC.
-    `include_usage`: whoever streams it as OpenAI's chunks wants the usage, too.
+    `include_usage`: whoever streams it as OpenAI's chunks wants the usage, too. `writer` is the process that
+    writes it, as `Peers.name`.
     """
 
     stream_id: str
@@ -29,6 +30,7 @@ class Header:
     address: str = ""
     idempotency: Idempotency | None = None
     include_usage: bool = False
+    writer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,12 +24,13 @@ class Keeper:
         self._runtime = runtime
         self._unsaved: list[tuple[Header, Message]] = []
 
-    def flush(self, log: Log) -> None:
-        """See to the log's being durable first, so that a message is never more than its log."""
+    def seal(self, log: Log, closing: Closing) -> Closing:
+        """The closing that stands. It comes first, so that a message is never more than its log."""
         try:
-            self._streams.flush(log)
+            return self._streams.seal(log, closing)
         except Unavailable:
             logger.error("an answer could not be made durable", extra=named(log.header))
+            return closing
 
     def save(self, log: Log, closing: Closing) -> None:
         """Put the answer into its session, if it has one; later, when the store cannot write now."""
@@ -69,7 +70,7 @@ class Keeper:
             closing = self._closing_of_saved(log)
             if closing is None:
                 interrupted = Failed.because(INTERRUPTED, tokens=log.count, at=self._runtime.now())
-                closing = replace(interrupted, tail_lost=True)
+                closing = self._streams.seal(log, replace(interrupted, tail_lost=True))
                 self.save(log, closing)
             self._streams.close(log, closing)
             logger.info("an answer, left behind, is closed as %s", closing.state, extra=named(header))

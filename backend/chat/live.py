@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
@@ -12,6 +12,7 @@ from backend.chat.ports import Runtime
 from backend.chat.writer import Writer
 
 DETACHED = "detached"
+ALONE_S = 1.0
 
 
 @dataclass(slots=True)
@@ -28,8 +29,9 @@ class Live:
 class LiveAnswers:
     """By the ids of their streams. The lock guards `_live` and the follower counts in it."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, followed_elsewhere: Callable[[Log], bool]) -> None:
         self._runtime = runtime
+        self._followed_elsewhere = followed_elsewhere
         self._live: dict[str, Live] = {}
         self._lock = Lock()
 
@@ -71,12 +73,18 @@ class LiveAnswers:
                 live.followers -= 1
                 live.alone_since_s = self._runtime.monotonic()
                 alone = not live.followers
-            if alone and not live.runs_on and log.closing is None:
+            if alone and not live.runs_on and log.closing is None and not self._followed_elsewhere(log):
                 live.writer.request_stop(DETACHED)
 
-    def stop_alone(self, grace_s: float) -> None:
-        """Stop those that nobody has followed for so long."""
+    def stop_alone(self, grace_s: float | None) -> None:
+        """Stop those that nobody has followed for so long; those that do not run on a moment after their last
+        follower has left, wherever that was."""
         now_s = self._runtime.monotonic()
         for live in list(self._live.values()):
-            if not live.followers and now_s - live.alone_since_s >= grace_s:
+            patience_s = grace_s if live.runs_on else ALONE_S
+            if self._followed_elsewhere(live.writer.log):
+                live.alone_since_s = now_s
+            elif patience_s is None or live.followers:
+                continue
+            elif now_s - live.alone_since_s >= patience_s:
                 live.writer.request_stop(DETACHED)

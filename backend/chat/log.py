@@ -27,7 +27,18 @@ class Log:
     characters its writer has counted in the entries.
     """
 
-    __slots__ = ("_blanks", "_entries", "_lock", "_sealed", "_signal", "closing", "header", "route", "size")
+    __slots__ = (
+        "__weakref__",
+        "_blanks",
+        "_entries",
+        "_lock",
+        "_sealed",
+        "_signal",
+        "closing",
+        "header",
+        "route",
+        "size",
+    )
 
     def __init__(self, header: Header, signal: Signal) -> None:
         self.header = header

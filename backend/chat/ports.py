@@ -130,9 +130,13 @@ class StreamStore(Protocol):
     def append(self, log: Log, entries: list[Entry]) -> None:
         """Add what was generated. Raises LogClosed."""
 
-    def flush(self, log: Log) -> None:
-        """See that all that was appended is durable before anything that is given to the same stores later:
-        what they keep of a log has it behind it. It may not be durable yet."""
+    def seal(self, log: Log, closing: Closing) -> Closing:
+        """Decide how it ends, before readers see it: nothing can be appended any more. Gives the closing that
+        stands, which is another's where that came first.
+
+        All that was appended is durable before anything that is given to the same stores later: what they
+        keep of a log has it behind it. It may not be durable yet.
+        """
 
     def close(self, log: Log, closing: Closing) -> None:
         """Make the end durable, then let readers see it, and free the session. Closing a closed log
@@ -145,7 +149,7 @@ class StreamStore(Protocol):
         """Forget the finished logs of a session, with their keys."""
 
     def abandoned(self) -> list[Log]:
-        """Logs without a closing whose writer is gone."""
+        """Logs without a closing whose writer is gone; some may be sealed."""
 
     def sweep(self) -> None:
         """Drop what has outlived its time."""

@@ -1,43 +1,32 @@
-"""Who listens to a session, and what they are told of it."""
+"""Who listens to a session."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from threading import Lock
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
-from backend.chat.log import Log
-
-Change: TypeAlias = Literal["message", "title", "deleted"]
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """A session changed: a message came (a question, with its answer in `live`, or an answer's end),
-    it has another title, or it is gone."""
-
-    session_id: str
-    change: Change
-    live: Log | None = None
-
+from backend.chat.news import News
+from backend.chat.peers import Alone, Peers
 
 Listener: TypeAlias = Callable[[News], None]
 """Called by whoever made the news: it must be quick and not fail."""
 
 
 class Rooms:
-    """A room for every session that somebody listens to.
+    """A room for every session that somebody here listens to; what happens elsewhere is heard from the peers.
 
     The lock guards the listeners.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, peers: Peers | None = None) -> None:
+        self._peers = peers or Alone()
         self._rooms: dict[tuple[str, str], list[Listener]] = {}
         self._lock = Lock()
 
     def join(self, owner: str, session_id: str, listener: Listener) -> None:
-        """Hear of it from now on; once, however often one joins."""
+        """Hear of it from now on; once, however often one joins. Raises Unavailable."""
+        self._peers.join(owner, session_id)
         with self._lock:
             room = self._rooms.setdefault((owner, session_id), [])
             if listener not in room:
@@ -46,12 +35,21 @@ class Rooms:
     def leave(self, owner: str, session_id: str, listener: Listener) -> None:
         with self._lock:
             room = self._rooms.get((owner, session_id), [])
-            if listener in room:
-                room.remove(listener)
-            if not room:
-                self._rooms.pop((owner, session_id), None)
+            if listener not in room:
+                return
+            room.remove(listener)
+            if room:
+                return
+            del self._rooms[owner, session_id]
+        self._peers.leave(owner, session_id)
 
     def tell(self, owner: str, news: News) -> None:
+        """Everybody who listens, here and elsewhere."""
+        self.hear(owner, news)
+        self._peers.tell(owner, news)
+
+    def hear(self, owner: str, news: News) -> None:
+        """What a peer told: those who listen here."""
         with self._lock:
             listeners = list(self._rooms.get((owner, news.session_id), ()))
         for listener in listeners:

@@ -60,7 +60,7 @@ class Task:
 
 class Writer:
     """Runs one answer; it can be stopped before it runs. `on_end` is called once, before readers see
-    the closing.
+    the closing, and gives the one that stands.
 
     The lock guards `_ended`: of a writer that comes to its end and a stop that lost patience with it,
     one closes the answer.
@@ -71,7 +71,7 @@ class Writer:
         log: Log,
         streams: StreamStore,
         runtime: Runtime,
-        on_end: Callable[[Log, Closing], None],
+        on_end: Callable[[Log, Closing], Closing],
         tally: Tally,
         count_tokens: TokenCounter,
     ) -> None:
@@ -99,8 +99,9 @@ class Writer:
         try:
             closing = self._closing(self._write(task))
         except LogClosed:
+            # Whoever did it says how it ended; what it holds here must be let go all the same.
             logger.warning("an answer was closed under its writer", extra=named)
-            return
+            closing = self._failed(INTERRUPTED)
         except Exception as exc:  # noqa: BLE001  (every answer is closed, whatever fails)
             closing = self._closing_after(exc)
         try:
@@ -187,9 +188,9 @@ class Writer:
             self._ended = True
         self.log.seal()
         try:
-            self._tally.ended(closing)
-            self._on_end(self.log, closing)
+            closing = self._on_end(self.log, closing)
         finally:
+            self._tally.ended(closing)
             self._streams.close(self.log, closing)
 
     def _closing(self, ended: Ended | None) -> Closing:

@@ -88,10 +88,13 @@ class SqliteStreams:
     def append(self, log: Log, entries: list[Entry]) -> None:
         log.append(entries)
 
-    def flush(self, log: Log) -> None:
+    def seal(self, log: Log, closing: Closing) -> Closing:
         """Nobody waits for it: what is given to the file later is written later."""
+        if log.closing is not None:
+            return log.closing
         self._saved.pop(log.header.stream_id, None)
         self._flushed[log.header.stream_id] = self._database.post(rewrite(log))
+        return closing
 
     def close(self, log: Log, closing: Closing) -> None:
         """What the file refuses is kept here and tried again: readers are not made to wait for it."""

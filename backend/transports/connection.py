@@ -11,9 +11,9 @@ from backend.chat.engine import Engine
 from backend.chat.errors import InvalidRequest
 from backend.chat.ids import new_id
 from backend.chat.log import Log
+from backend.chat.news import News
 from backend.chat.ports import Runtime
 from backend.chat.requests import Caller
-from backend.chat.rooms import News
 from backend.telemetry.meters import Meters
 from backend.transports.following import Following
 from backend.wire import sockets as wire

@@ -7,7 +7,7 @@ from typing import Protocol
 from backend.chat.engine import Engine
 from backend.chat.events import Batch
 from backend.chat.log import Log, texts_of
-from backend.chat.rooms import News
+from backend.chat.news import News
 from backend.chat.signals import Signal
 from backend.wire import sockets as wire
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from backend.chat.errors import InvalidRequest
 from backend.chat.events import Batch, Failed, Header
 from backend.chat.log import Log, texts_of
-from backend.chat.rooms import News
+from backend.chat.news import News
 from backend.wire.body import Body, body_of
 from backend.wire.chat import MAX_KEY_CHARS, SESSION_ID, ChatBody, Strict, closing_fields
 from backend.wire.errors import chat_error

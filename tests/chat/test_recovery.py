@@ -66,7 +66,7 @@ def live(tmp_path: Path) -> Iterator[Callable[[], Life]]:
     lives[-1].die()
 
 
-STEPS = ("create", "ask", "append", "flush", "answer", "close")
+STEPS = ("create", "ask", "append", "seal", "answer", "close")
 
 
 def live_until(life: Life, last: str) -> None:
@@ -82,8 +82,8 @@ def live_through(life: Life, steps: Sequence[str]) -> None:
             life.sessions.ask(session, Message("question", "user", "hello", "done", AT), "hello")
         elif step == "append":
             life.streams.append(log, [*TEXT])
-        elif step == "flush":
-            life.streams.flush(log)
+        elif step == "seal":
+            life.streams.seal(log, CLOSING)
         elif step == "answer":
             text = "".join(TEXT)
             answer = Message("answer", "assistant", text, "done", AT, "scripted", 3, "stream", CLOSING)
@@ -121,7 +121,7 @@ def test_stream_and_session_agree_wherever_the_server_died(live: Callable[[], Li
         assert isinstance(log.closing, Failed)
         assert log.state == answers[0].status == "interrupted"
         assert log.closing_number > 1000, "a reader may hold more than was kept"
-    if last == "flush":
+    if last == "seal":
         assert log.read(0).entries == TEXT
     assert engine.open(ME, REQUEST).header.stream_id == "stream", "the key joins what it began"
     assert provider.prompts == []

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from backend.chat.errors import NotFound
+from backend.chat.news import News
 from backend.chat.requests import ChatRequest
-from backend.chat.rooms import News, Rooms
+from backend.chat.rooms import Rooms
 from tests.chat.world import ALICE, BOB, HELLO, ME, World
 from tests.fakes.provider import Scripted, saying, until_stopped
 

@@ -8,7 +8,7 @@ import pytest
 
 from backend.chat.events import Failed, Finished, Header, Usage
 from backend.chat.log import Log
-from backend.chat.rooms import News
+from backend.chat.news import News
 from backend.wire import sockets
 from tests import clients
 from tests.fakes.runtime import ThreadSignal
