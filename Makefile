@@ -10,10 +10,10 @@ WITHOUT_SERVER := -m "not server and not browser"
 run: $(VENV)/.run $(if $(filter gevent,$(RUNTIME)),$(VENV)/.gevent)
 	$(BIN)/python -m backend
 
-test: $(VENV)/.dev tests/node/node_modules/.done chromium compiler
+test: $(VENV)/.dev tests/node/node_modules/.done chromium compiler redis
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-check: $(VENV)/.dev tests/node/node_modules/.done
+check: $(VENV)/.dev tests/node/node_modules/.done redis
 	$(BIN)/python -m pytest -n 2 $(WITHOUT_SERVER)
 
 lint: $(VENV)/.dev
@@ -60,6 +60,14 @@ chromium:
 		echo "Chromium is missing; installing it with apt-get"; \
 		(apt-get update -qq && apt-get install -y -qq chromium) || { \
 			echo "Install Chromium (apt-get install chromium) and run make test again" >&2; exit 1; }; }
+
+# Redis for its store's tests: the wheel in .venv (for some Pythons on Linux), the system's, else Debian's.
+.PHONY: redis
+redis: $(VENV)/.dev
+	@PATH="$(BIN):$$PATH" command -v redis-server >/dev/null || { \
+		echo "Redis is missing; installing it with apt-get"; \
+		(apt-get update -qq && apt-get install -y -qq redis-server) || { \
+			echo "Install Redis (apt-get install redis-server) and run make test again" >&2; exit 1; }; }
 
 # What loads the server in `make bench` is written in C: the system's compiler, else Debian's.
 .PHONY: compiler
