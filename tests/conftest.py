@@ -9,6 +9,7 @@ from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
 from backend.runtime import LIBRARIES
+from tests.redises import Redis
 from tests.servers import Server, Service, servers
 
 settings.register_profile("unhurried", deadline=None)
@@ -75,6 +76,20 @@ def service(tmp_path_factory: pytest.TempPathFactory, runtime_name: str) -> Iter
     service = Service(tmp_path_factory.mktemp("service"), runtime_name)
     yield service
     service.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    """One Redis for all tests, each of which leaves it running; who stops or freezes one starts its own."""
+    with Redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: Redis) -> str:
+    """The shared Redis, emptied."""
+    redis_server.flush()
+    return redis_server.url
 
 
 @pytest.fixture(scope="session")
