@@ -8,8 +8,9 @@ from dataclasses import fields
 import orjson
 
 from backend.chat.errors import Complaint
-from backend.chat.events import Closing, Delta, Entry, Failed, Finished, Header, Usage
+from backend.chat.events import Closing, Delta, Entry, Failed, Finished, Header, Route, Try, Usage
 from backend.chat.requests import Idempotency
+from backend.chat.sessions import Message
 
 
 def header_to_json(header: Header) -> str:
@@ -28,7 +29,7 @@ def entries_to_json(entries: Sequence[Entry]) -> str:
     return orjson.dumps(entries).decode()
 
 
-def entries_from_json(text: str) -> list[Entry]:
+def entries_from_json(text: str | bytes) -> list[Entry]:
     return [e if isinstance(e, str) else Delta(e["text"], e["extra"]) for e in orjson.loads(text)]
 
 
@@ -45,3 +46,25 @@ def closing_from_json(text: str) -> Closing:
     if values.get("complaint"):
         values["complaint"] = Complaint(**values["complaint"])
     return Failed(**values) if values.pop("kind") == Failed.__name__ else Finished(**values)
+
+
+def route_to_json(route: Route) -> str:
+    """Who was asked; what it costs is for the writer alone."""
+    return orjson.dumps(route.tries).decode()
+
+
+def route_from_json(text: bytes) -> Route:
+    return Route(tuple(Try(**tried) for tried in orjson.loads(text)))
+
+
+def message_to_json(message: Message) -> str:
+    values = {field.name: getattr(message, field.name) for field in fields(message)}
+    closing = closing_to_json(message.closing) if message.closing else None
+    return orjson.dumps({**values, "closing": closing}).decode()
+
+
+def message_from_json(text: bytes) -> Message:
+    values = orjson.loads(text)
+    if values["closing"] is not None:
+        values["closing"] = closing_from_json(values["closing"])
+    return Message(**values)

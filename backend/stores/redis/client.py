@@ -1,0 +1,131 @@
+"""What a `redis…://` address means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode, RedisCluster
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from backend.chat.errors import Misconfigured
+
+TIMEOUT_S = 0.8
+"""For connecting, and for each read and write: who waits for a dead Redis is told within a second."""
+
+Client: TypeAlias = Any
+"""A `Redis` or a `RedisCluster`, which have one interface and no base class."""
+Connect: TypeAlias = Callable[[], Client]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A URL, taken apart. `secure`: over TLS."""
+
+    hosts: list[tuple[str, int]]
+    secure: bool
+    username: str | None
+    password: str | None
+    path: list[str]
+    query: dict[str, str]
+
+
+def connector(url: str) -> Connect:
+    """Makes clients of what a URL names; each connects when it is first used. Raises Misconfigured.
+
+    `redis://[user:password@]host:port/db`, `rediss://` with TLS, `unix:///path?db=0`, all as redis-py reads
+    them; `redis+sentinel://[user:password@]host:port,host:port/service/db` and
+    `redis+cluster://[user:password@]host:port,host:port`, both also as `rediss+…`. Query parameters are
+    redis-py's options of a connection.
+    """
+    scheme, _, kind = urlsplit(url).scheme.partition("+")
+    try:
+        if kind == "sentinel":
+            return of_sentinel(read(url, 26379))
+        if kind == "cluster":
+            return of_cluster(read(url, 6379))
+        options = connection_options()
+        Redis.from_url(url, **options).close()
+        return lambda: Redis.from_url(url, **options)
+    except ValueError as exc:
+        raise Misconfigured(f"STORE_URL is no address that can be used: {exc}") from exc
+
+
+def connection_options() -> dict[str, Any]:
+    """Nothing is tried twice behind our back: who sent it decides."""
+    return {
+        "socket_timeout": TIMEOUT_S,
+        "socket_connect_timeout": TIMEOUT_S,
+        "socket_keepalive": True,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+    }
+
+
+def read(url: str, port: int) -> Address:
+    """Raises ValueError."""
+    parts = urlsplit(url)
+    _, _, hosts = parts.netloc.rpartition("@")
+    path = [unquote(part) for part in parts.path.split("/") if part]
+    return Address(
+        [host_of(host, port) for host in hosts.split(",")],
+        parts.scheme.startswith("rediss"),
+        *credentials(parts),
+        path,
+        dict(parse_qsl(parts.query)),
+    )
+
+
+def host_of(text: str, port: int) -> tuple[str, int]:
+    parts = urlsplit(f"//{text}")
+    if not parts.hostname:
+        raise ValueError("it names no host")
+    return parts.hostname, parts.port or port
+
+
+def credentials(parts: SplitResult) -> tuple[str | None, str | None]:
+    """As the part before the last @ has them: hosts may be many, so `urlsplit` does not find them."""
+    given, at, _ = parts.netloc.rpartition("@")
+    username, _, password = given.partition(":")
+    return (unquote(username) or None, unquote(password) or None) if at else (None, None)
+
+
+def of_sentinel(address: Address) -> Connect:
+    if not address.path:
+        raise ValueError("a Sentinel's names the service: redis+sentinel://host:26379/mymaster/0")
+    service, *rest = address.path
+    options = {
+        **connection_options(),
+        **address.query,
+        "ssl": address.secure,
+        "username": address.username,
+        "password": address.password,
+        "db": int(rest[0]) if rest else 0,
+    }
+
+    def connect() -> Client:
+        sentinel = Sentinel(address.hosts, sentinel_kwargs=connection_options())  # type: ignore[no-untyped-call]
+        return sentinel.master_for(service, **options)  # type: ignore[no-untyped-call]
+
+    return connect
+
+
+def of_cluster(address: Address) -> Connect:
+    nodes = [ClusterNode(*host) for host in address.hosts]  # type: ignore[no-untyped-call]
+    options = {
+        **connection_options(),
+        **address.query,
+        "ssl": address.secure,
+        "username": address.username,
+        "password": address.password,
+    }
+
+    def connect() -> Client:
+        return RedisCluster(startup_nodes=list(nodes), **options)
+
+    return connect

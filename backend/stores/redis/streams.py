@@ -1,0 +1,302 @@
+"""Answers in Redis: those that are written here and, as mirrors, everybody's."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+
+import orjson
+
+from backend.chat.errors import IdempotencyMismatch, NotFound, SessionBusy, StreamExpired, Unavailable
+from backend.chat.events import Closing, Entry, Header
+from backend.chat.log import Log
+from backend.chat.ports import Runtime
+from backend.chat.requests import Idempotency
+from backend.stores.memory import TOMBSTONE_TTLS, expired_stream, unknown_stream
+from backend.stores.redis import rows
+from backend.stores.redis.keys import ProcessKeys, SessionKeys, StreamKeys, idempotency_key
+from backend.stores.redis.link import Command, Link
+from backend.stores.redis.mirrors import Audience, Mirrors
+from backend.stores.redis.presence import Presence
+from backend.stores.redis.writing import KEPT_RUNNING_S, Own, Writing
+
+logger = logging.getLogger(__name__)
+
+DISCARDED_S = 60
+"""How long whoever joined an answer that was then refused can still be told why."""
+
+CLAIM = """
+local held = redis.call('GET', KEYS[1])
+if held and held ~= ARGV[2] then return held end
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3])
+if KEYS[2] then
+    redis.call('SADD', KEYS[2], ARGV[1])
+    redis.call('EXPIRE', KEYS[2], ARGV[3])
+end
+"""
+"""Takes KEYS[1] for ARGV[1] if it is free, or held by ARGV[2], who is gone; else gives who holds it. In KEYS[2]
+all are listed who ever did."""
+
+RELEASE = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+"""
+
+
+class RedisStreams:
+    """A running answer's claims on its session and its key point to it; a claim whose answer has ended, or
+    is not there, holds nothing."""
+
+    def __init__(
+        self,
+        link: Link,
+        writing: Writing,
+        mirrors: Mirrors,
+        audience: Audience,
+        presence: Presence,
+        runtime: Runtime,
+        ttl_s: float,
+    ) -> None:
+        self._link = link
+        self._writing = writing
+        self._mirrors = mirrors
+        self._audience = audience
+        self._presence = presence
+        self._runtime = runtime
+        self._ttl_ms = round(ttl_s * 1000)
+        self._own: dict[str, Own] = {}
+        self._unclosed: dict[str, tuple[Own, Closing]] = {}  # ended, but Redis was away
+        self._undone: dict[str, Log] = {}  # refused or withdrawn, but Redis was away
+
+    def create(self, header: Header) -> Log:
+        log = Log(header, self._runtime.signal())
+        self._own[header.stream_id] = self._writing.begin(log)
+        try:
+            joined = self._claim_session(header) or self._claim_key(header)
+        except Exception:
+            self.discard(log)
+            raise
+        if joined is not None:
+            self.discard(log)
+            return joined
+        return log
+
+    def by_key(self, idempotency: Idempotency) -> Log | None:
+        held = self._link.get("GET", idempotency_key(idempotency))
+        return self._of_key(idempotency, held) if held else None
+
+    def get(self, owner: str, stream_id: str) -> Log:
+        log = self._find(stream_id)
+        if log is not None and log.header.owner == owner:
+            return log
+        if log is None and self._link.get("GET", StreamKeys(stream_id).tombstone) == owner.encode():
+            raise expired_stream()
+        raise unknown_stream()
+
+    def running(self, owner: str, session_id: str) -> Log | None:
+        held = self._link.get("GET", SessionKeys(owner, session_id).claim)
+        return self._running(held)
+
+    def append(self, log: Log, entries: list[Entry]) -> None:
+        self._writing.append(self._own_of(log), entries)
+        self._audience.tell(log)
+
+    def seal(self, log: Log, closing: Closing) -> Closing:
+        return log.closing or self._writing.seal(self._own_of(log), closing)
+
+    def close(self, log: Log, closing: Closing) -> None:
+        """What Redis does not take is tried again: readers are not made to wait for it."""
+        if log.closing is not None:
+            return
+        own = self._own_of(log)
+        try:
+            closing = self._close(own, closing)
+        except Unavailable:
+            extra = {"stream_id": log.header.stream_id}
+            logger.error("an answer could not be closed in Redis; trying again", extra=extra)
+            self._unclosed[log.header.stream_id] = (own, closing)
+        self._own.pop(log.header.stream_id, None)
+        log.close(closing)
+        self._audience.tell(log)
+
+    def discard(self, log: Log) -> None:
+        """Who joined it meanwhile is told by its closing, if it has one."""
+        self._own.pop(log.header.stream_id, None)
+        try:
+            self._discard(log)
+        except Unavailable:
+            self._undone[log.header.stream_id] = log
+
+    def forget(self, owner: str, session_id: str) -> None:
+        keys = SessionKeys(owner, session_id)
+        for name in self._link.get("SMEMBERS", keys.streams):
+            stream_id = name.decode()
+            log = self._find(stream_id)
+            if log is not None and log.closing is None:
+                continue
+            of_stream = StreamKeys(stream_id)
+            commands: list[Command] = [("DEL", of_stream.log), ("DEL", of_stream.tombstone)]
+            if log is not None and log.header.idempotency:
+                held = idempotency_key(log.header.idempotency)
+                commands.append(("EVAL", RELEASE, 1, held, key_value(log.header)))
+            self._link.call(*commands, ("SREM", keys.streams, stream_id))
+
+    def abandoned(self) -> list[Log]:
+        found = self._left_by(self._presence.name)
+        for process in self._presence.gone():
+            left = self._left_by(process)
+            if not left:
+                self._presence.buried(process)
+            found += left
+        return found
+
+    def sweep(self) -> None:
+        self._audience.sweep()
+        for stream_id, (own, closing) in list(self._unclosed.items()):
+            with suppress(Unavailable):
+                self._close(own, closing)
+                del self._unclosed[stream_id]
+        for stream_id, log in list(self._undone.items()):
+            with suppress(Unavailable):
+                self._discard(log)
+                del self._undone[stream_id]
+
+    def _own_of(self, log: Log) -> Own:
+        """Of one that is not: whoever ends what another has left behind writes to it, too."""
+        return self._own.get(log.header.stream_id) or self._writing.begin(log)
+
+    def _find(self, stream_id: str) -> Log | None:
+        own = self._own.get(stream_id)
+        if own is not None:
+            return own.log
+        if stream_id in self._unclosed:
+            return self._unclosed[stream_id][0].log
+        return self._mirrors.get(stream_id)
+
+    def _running(self, held: bytes | None) -> Log | None:
+        """The answer a claim belongs to, if it runs."""
+        log = self._find(held.decode()) if held else None
+        return log if log is not None and log.closing is None else None
+
+    def _claim_session(self, header: Header) -> Log | None:
+        """Write the header, and claim the session if there is one. Gives the answer that holds it for the same
+        key. Raises SessionBusy, and IdempotencyMismatch."""
+        of_stream = StreamKeys(header.stream_id)
+        begin: list[Command] = [
+            ("SADD", ProcessKeys(header.writer).live, header.stream_id),
+            ("EXPIRE", ProcessKeys(header.writer).live, KEPT_RUNNING_S),
+            rows.header_row(of_stream.log, header),
+            ("EXPIRE", of_stream.log, KEPT_RUNNING_S),
+        ]
+        if header.session_id is None:
+            self._link.call(*begin)
+            return None
+        held = self._link.call(*begin, claim_session(header))[-1]
+        while isinstance(held, bytes):
+            running = self._running(held)
+            if running is not None:
+                return joined_by(header, running)
+            held = self._link.get(*claim_session(header, held))
+        return None
+
+    def _claim_key(self, header: Header) -> Log | None:
+        """Claim the key if there is one. Gives the answer it belongs to if that is another."""
+        if header.idempotency is None:
+            return None
+        key, value = idempotency_key(header.idempotency), key_value(header)
+        held = self._link.get("EVAL", CLAIM, 1, key, value, "", KEPT_RUNNING_S)
+        while held is not None:
+            if known := self._of_key(header.idempotency, held):
+                return known
+            held = self._link.get("EVAL", CLAIM, 1, key, value, held, KEPT_RUNNING_S)
+        return None
+
+    def _of_key(self, idempotency: Idempotency, held: bytes) -> Log | None:
+        """The answer a known key belongs to; None if that is no longer kept."""
+        owner, stream_id, fingerprint = orjson.loads(held)
+        try:
+            log = self.get(owner, stream_id)
+        except (StreamExpired, NotFound):
+            return None
+        if fingerprint != idempotency.fingerprint:
+            raise IdempotencyMismatch
+        return log
+
+    def _close(self, own: Own, closing: Closing) -> Closing:
+        """Show the end, and let go of all that the answer holds; gives the closing that stands. Done twice it
+        changes nothing."""
+        closing = self._writing.seal(own, closing)
+        header = own.log.header
+        of_stream = StreamKeys(header.stream_id)
+        release: list[Command] = []
+        if header.session_id is not None:
+            claim = SessionKeys(header.owner, header.session_id).claim
+            release.append(("EVAL", RELEASE, 1, claim, header.stream_id))
+        if header.idempotency:
+            release.append(("PEXPIRE", idempotency_key(header.idempotency), self._ttl_ms))
+        self._link.call(
+            *release,
+            rows.end_row(of_stream.log),
+            ("PEXPIRE", of_stream.log, self._ttl_ms),
+            ("SET", of_stream.tombstone, header.owner, "PX", max(1, self._ttl_ms * TOMBSTONE_TTLS)),
+            ("SREM", ProcessKeys(header.writer).live, header.stream_id),
+        )
+        return closing
+
+    def _discard(self, log: Log) -> None:
+        header = log.header
+        of_stream = StreamKeys(header.stream_id)
+        if log.closing is None:
+            end: list[Command] = [("DEL", of_stream.log)]
+        else:
+            end = [
+                rows.seal_row(of_stream.log, log.closing),
+                rows.end_row(of_stream.log, rows.DISCARDED),
+                ("EXPIRE", of_stream.log, DISCARDED_S),
+            ]
+        if header.session_id is not None:
+            keys = SessionKeys(header.owner, header.session_id)
+            end.append(("EVAL", RELEASE, 1, keys.claim, header.stream_id))
+            end.append(("SREM", keys.streams, header.stream_id))
+        if header.idempotency:
+            end.append(("EVAL", RELEASE, 1, idempotency_key(header.idempotency), key_value(header)))
+        self._link.call(*end, ("SREM", ProcessKeys(header.writer).live, header.stream_id))
+        self._audience.tell(log)
+
+    def _left_by(self, process: str) -> list[Log]:
+        """What a process was writing when it died; of this one, what it does not know of: Redis has forgotten
+        that it had ended."""
+        live = ProcessKeys(process).live
+        found = []
+        for name in self._link.get("SMEMBERS", live):
+            stream_id = name.decode()
+            if stream_id in self._own or stream_id in self._unclosed or stream_id in self._undone:
+                continue
+            log = self._mirrors.get(stream_id)
+            if log is None or log.closing is not None:
+                self._link.call(("SREM", live, stream_id))
+            else:
+                found.append(log)
+        return found
+
+
+def claim_session(header: Header, gone: bytes = b"") -> Command:
+    """As CLAIM; `gone` holds it and may be replaced."""
+    keys = SessionKeys(header.owner, header.session_id or "")
+    return ("EVAL", CLAIM, 2, keys.claim, keys.streams, header.stream_id, gone, KEPT_RUNNING_S)
+
+
+def key_value(header: Header) -> bytes:
+    """What is kept under an answer's idempotency key."""
+    fingerprint = header.idempotency.fingerprint if header.idempotency else None
+    return orjson.dumps([header.owner, header.stream_id, fingerprint])
+
+
+def joined_by(header: Header, running: Log) -> Log:
+    """The answer that holds the session, for one who asks with the same key; for everybody else the session
+    is busy."""
+    mine, theirs = header.idempotency, running.header.idempotency
+    if mine is None or theirs is None or (mine.scope, mine.key) != (theirs.scope, theirs.key):
+        raise SessionBusy(running.header.stream_id)
+    if mine.fingerprint != theirs.fingerprint:
+        raise IdempotencyMismatch
+    return running

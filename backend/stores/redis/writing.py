@@ -1,0 +1,146 @@
+"""Appending to the answers that are written here."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from backend.chat.events import Closing, Entry, Route
+from backend.chat.log import Log, LogClosed
+from backend.chat.ports import Runtime
+from backend.stores.redis import rows
+from backend.stores.redis.keys import ProcessKeys, SessionKeys, StreamKeys
+from backend.stores.redis.link import Command, Link, unavailable
+from backend.stores.redis.presence import Presence
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_S = 60.0
+"""How long an answer waits for a Redis that is away."""
+KEPT_RUNNING_S = 7 * 24 * 3600
+"""When what belongs to a running answer would be dropped, if nobody were left to end it."""
+
+
+@dataclass(slots=True)
+class Own:
+    """An answer that is written here. `generation` is that of the link in which Redis was last seen to have
+    all that the log has; None: it may not."""
+
+    log: Log
+    begun_s: float
+    generation: int | None
+    route: Route | None = None
+    closing: Closing | None = None
+    """The one that stands, once it is sealed."""
+
+
+class Writing:
+    """What a log has is in Redis: readers see nothing before Redis has said that it has it.
+
+    The writer's memory is the truth for as long as its lease holds: whatever a Redis that was restarted or
+    replaced has lost of its answers is written again. A write of which it is not known whether it was done is
+    looked up before it is done again.
+    """
+
+    def __init__(self, link: Link, runtime: Runtime, presence: Presence) -> None:
+        self._link = link
+        self._runtime = runtime
+        self._presence = presence
+
+    def begin(self, log: Log) -> Own:
+        return Own(log, self._runtime.monotonic(), self._link.generation)
+
+    def append(self, own: Own, entries: list[Entry]) -> None:
+        """Raises LogClosed, and Unavailable when Redis stays away."""
+        log = own.log
+        first, end = log.offset + 1, log.offset + len(entries)
+        route = log.route if log.route is not own.route else None
+        self._write(own, rows.entries_row(StreamKeys(log.header.stream_id).log, first, entries, route), end)
+        own.route = log.route
+        log.append(entries)
+
+    def seal(self, own: Own, closing: Closing) -> Closing:
+        """The closing that stands. Raises Unavailable when Redis stays away."""
+        if own.closing is None:
+            key = StreamKeys(own.log.header.stream_id).log
+            try:
+                self._write(own, rows.seal_row(key, closing), None)
+                own.closing = closing
+            except LogClosed:
+                own.closing = self._closing_that_stands(own.log) or closing
+        return own.closing
+
+    def _write(self, own: Own, command: Command, end: int | None) -> None:
+        """Until it is done; `end` is the offset Redis is at then."""
+        while True:
+            if not self._link.wait_up(self._patience_s()):
+                raise unavailable()
+            try:
+                generation = self._link.generation
+                if own.generation != generation:
+                    done = self._catch_up(own, end)
+                    own.generation = generation
+                    if done:
+                        return
+                [reply] = self._link.call(command)
+            except type(unavailable()):
+                own.generation = None
+                continue
+            if isinstance(reply, bytes):
+                return
+            logger.info("a write was refused: %s", reply, extra=named(own.log))
+            own.generation = None
+
+    def _patience_s(self) -> float:
+        """What is left of it: the time counts from when Redis went away."""
+        return max(0.0, self._link.changed_s + PATIENCE_S - self._runtime.monotonic())
+
+    def _catch_up(self, own: Own, end: int | None) -> bool:
+        """Have Redis know all that the log has; whether it is at offset `end` already. Raises LogClosed when
+        the answer has been ended."""
+        log = own.log
+        key = StreamKeys(log.header.stream_id).log
+        top = self._link.get(*rows.last(key))
+        if not top:
+            self._write_again(own)
+            return False
+        fields, offset = top[0][1], rows.offset_of(top[0])
+        if b"c" in fields or b"x" in fields:
+            raise LogClosed(log.header.stream_id)
+        if offset < log.offset:
+            logger.warning("Redis has lost the end of an answer; it is written again", extra=named(log))
+            self._link.get(*rows.entries_row(key, offset + 1, log.read(offset).entries))
+        return offset == end
+
+    def _write_again(self, own: Own) -> None:
+        """Raises LogClosed if that is not ours to do: others may have ended and dropped it."""
+        log = own.log
+        header = log.header
+        if header.writer != self._presence.name or not self._presence.held_since(own.begun_s):
+            raise LogClosed(header.stream_id)
+        logger.warning("Redis has lost an answer; it is written again", extra=named(log))
+        key = StreamKeys(header.stream_id).log
+        entries = log.read(0).entries
+        commands: list[Command] = [
+            ("SADD", ProcessKeys(header.writer).live, header.stream_id),
+            rows.header_row(key, header),
+            ("EXPIRE", key, KEPT_RUNNING_S),
+        ]
+        if entries:
+            commands.append(rows.entries_row(key, 1, entries, log.route))
+        if header.session_id is not None:
+            claim = SessionKeys(header.owner, header.session_id).claim
+            commands.append(("SET", claim, header.stream_id, "NX", "EX", KEPT_RUNNING_S))
+        self._link.call(*commands)
+
+    def _closing_that_stands(self, log: Log) -> Closing | None:
+        """Of an answer that somebody has ended; what the log lacks of it is added."""
+        found = self._link.get(*rows.after(StreamKeys(log.header.stream_id).log, log.offset))
+        for row in found:
+            if b"e" in row[1]:
+                rows.feed(log, [row])
+        return rows.closing_of(found)
+
+
+def named(log: Log) -> dict[str, str]:
+    return {"stream_id": log.header.stream_id}
