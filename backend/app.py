@@ -14,7 +14,6 @@ from limits.strategies import RateLimiter
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from backend import __version__
-from backend.access import windows
 from backend.access.gate import Gate
 from backend.access.keys import Keys, open_keys
 from backend.access.origins import Origins
@@ -23,7 +22,7 @@ from backend.access.tokens import Tokens
 from backend.chat.caps import Caps
 from backend.chat.conversations import Conversations
 from backend.chat.engine import Engine, Limits
-from backend.chat.ports import Admission, Runtime, SessionStore, StreamStore
+from backend.chat.ports import Admission, Runtime
 from backend.chat.rooms import Rooms
 from backend.config import Config
 from backend.models import models
@@ -31,10 +30,7 @@ from backend.providers.catalog import Catalog
 from backend.providers.tokens import token_counter
 from backend.reference import asyncapi, openapi
 from backend.reference.schemas import Bounds
-from backend.stores.database import Database
-from backend.stores.memory import MemorySessions, MemoryStreams
-from backend.stores.sqlite import SqliteStreams
-from backend.stores.sqlite_sessions import SqliteSessions
+from backend.store_url import HERE, Windows, introduce, stores
 from backend.telemetry.meters import Meters
 from backend.transports import chat, metrics, openai, ops, pages, reference, sessions, web
 from backend.transports.lines import WSGI
@@ -48,50 +44,54 @@ SECRET_FILE = Path("var/jwt.key")
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program that is ready to serve: `app` answers requests; beside it the lag of `meters` is watched,
-    and each of `chores` is to be done every second or so; one may wait without holding up another."""
+    """A program that is ready to serve: `app` answers requests; beside it run the `loops`, and each of
+    `chores` is to be done every second or so; one may wait without holding up another. `close` is called when
+    nothing is served any more."""
 
     app: Flask
     engine: Engine
     sockets: Sockets
     chores: Sequence[Callable[[], None]]
-    meters: Meters
+    loops: Sequence[Callable[[], None]]
+    close: Callable[[], None]
 
 
 def build(config: Config, runtime: Runtime, websocket: Callable[..., WSGI]) -> Program:
     """`websocket` serves engine.io's connections, as its drivers do. Raises Misconfigured."""
     app = Flask("parley", static_folder=None)
     keys = None if config.auth == "off" else keys_of_tokens(config)
-    rates = moving_windows()
     gate = Gate(
         Tokens(config.jwt_algorithm, keys, config.jwt_issuer, config.jwt_audience) if keys else None,
         config.auth == "required",
-        Refusals(rates, config.address_limit) if config.address_limit else None,
+        Refusals(moving_windows(), config.address_limit) if config.address_limit else None,
     )
-    budget = Budget(rates, config.rate_limit) if config.rate_limit else None
 
     catalog = Catalog(models(config), config.default_model)
-    session_store, stream_store = stores(config, runtime)
+    kept = stores(config, runtime)
+    budget = Budget(moving_windows(kept.windows), config.rate_limit) if config.rate_limit else None
     limits = Limits(config.max_answer_tokens, config.max_answer_chars, config.detach_grace_s)
     caps = Caps(config.max_streams, config.max_streams_per_caller)
     admissions: list[Admission] = [caps, budget] if budget else [caps]
-    rooms = Rooms()
+    rooms = Rooms(kept.peers)
     store_kind = config.store_url.partition(":")[0]
     meters = Meters(__version__, store_kind, runtime)
     engine = Engine(
         catalog,
-        session_store,
-        stream_store,
+        kept.sessions,
+        kept.streams,
         runtime,
         rooms,
         limits,
         admissions,
         meters.answers,
         token_counter(config.tokenizer),
+        kept.peers,
     )
     meters.count_running(lambda: engine.live_count)
-    engine.recover()
-    conversations = Conversations(engine, catalog, session_store, stream_store, rooms, runtime)
+    introduce(kept.peers, engine.stop_here, rooms.hear)
+    if not kept.peers.shared:
+        engine.recover()
+    conversations = Conversations(engine, catalog, kept.sessions, kept.streams, rooms, runtime)
 
     chat_limits = chat.ChatLimits(
         config.max_message_chars, config.max_answer_tokens, config.partial_max_chars
@@ -106,7 +106,7 @@ def build(config: Config, runtime: Runtime, websocket: Callable[..., WSGI]) -> P
     app.register_blueprint(chat.blueprint(engine, chat_limits, meters))
     app.register_blueprint(sessions.blueprint(conversations))
     app.register_blueprint(openai.blueprint(engine, completion_bounds(config), catalog, meters))
-    app.register_blueprint(ops.blueprint(engine, session_store, about))
+    app.register_blueprint(ops.blueprint(engine, kept.sessions, about))
     behind_proxy = config.trusted_proxies > 0
     app.register_blueprint(metrics.blueprint(meters, config.metrics_token, behind_proxy=behind_proxy))
     app.register_blueprint(reference.blueprint(*documents(config)))
@@ -125,8 +125,10 @@ def build(config: Config, runtime: Runtime, websocket: Callable[..., WSGI]) -> P
     app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
         app.wsgi_app, x_for=config.trusted_proxies, x_proto=0, x_host=0, x_port=0, x_prefix=0
     )
-    chores = [engine.tend, door.tend, *([keys.tend] if keys else [])]
-    return Program(app, engine, door, chores, meters)
+    chores = [engine.tend, door.tend, *kept.chores, *([keys.tend] if keys else [])]
+    if kept.peers.shared:
+        chores.append(engine.recover)
+    return Program(app, engine, door, chores, [meters.lag.watch, *kept.loops], kept.close)
 
 
 def keys_of_tokens(config: Config) -> Keys:
@@ -136,11 +138,15 @@ def keys_of_tokens(config: Config) -> Keys:
     )
 
 
-def moving_windows() -> RateLimiter:
-    """What all limits are counted with. Flask-Limiter's own checks see HTTP only: it is made on an app
+def moving_windows(counted: Windows = HERE) -> RateLimiter:
+    """What limits are counted with. Flask-Limiter's own checks see HTTP only: it is made on an app
     that answers nobody, so that they are not in the way of ours."""
     limiter = Limiter(
-        lambda: "", app=Flask("limits"), strategy="moving-window", storage_uri=f"{windows.SCHEME}://"
+        lambda: "",
+        app=Flask("limits"),
+        strategy="moving-window",
+        storage_uri=counted.uri,
+        storage_options=counted.options,
     )
     return limiter.limiter
 
@@ -155,19 +161,3 @@ def documents(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def completion_bounds(config: Config) -> CompletionBounds:
     return CompletionBounds(config.max_answer_tokens, config.max_messages, config.max_choices)
-
-
-def stores(config: Config, runtime: Runtime) -> tuple[SessionStore, StreamStore]:
-    """The session store and the stream store of `STORE_URL`."""
-    if config.store_url == "memory://":
-        return (
-            MemorySessions(
-                runtime, config.session_ttl_s, config.memory_max_bytes, config.memory_max_sessions
-            ),
-            MemoryStreams(runtime, config.stream_ttl_s, config.memory_max_bytes),
-        )
-    database = Database(Path(config.store_url.removeprefix("sqlite:///")), runtime)
-    return (
-        SqliteSessions(database, runtime, config.session_ttl_s),
-        SqliteStreams(database, runtime, config.stream_ttl_s),
-    )

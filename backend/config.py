@@ -16,6 +16,7 @@ from backend.chat.errors import Misconfigured
 from backend.chat.events import Price
 from backend.models_file import GroupRow, ModelRow, ModelsFile, UpstreamRow, read_models_file
 from backend.values import (
+    SHARED_STORES,
     hosts,
     one_of,
     origins,
@@ -26,15 +27,13 @@ from backend.values import (
     some_seconds,
     store,
     whole,
+    workers,
 )
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
-NOT_YET = {"WORKERS": ("1",)}
-"""Variables with values that are planned but not there: better refused than silently ignored."""
-
-UNHEARD = ("DATABASE_URL", "LEASE_S")
-"""Variables that are planned as well, and change nothing yet: whoever sets one is told so."""
+UNHEARD = ("DATABASE_URL",)
+"""Variables that are planned, and change nothing yet: whoever sets one is told so."""
 
 
 def variable(name: str, read: Callable[[str], Any], default: Any, *, secret: bool = False) -> Any:
@@ -49,6 +48,7 @@ class Config:
     host: str = variable("HOST", str, "127.0.0.1")
     port: int = variable("PORT", port, 5000)
     runtime: str = variable("RUNTIME", one_of("eventlet", "gevent"), "eventlet")
+    workers: int = variable("WORKERS", workers, 1)
     store_url: str = variable("STORE_URL", store, "sqlite:///var/chat.db")
     allowed_hosts: frozenset[str] = variable("ALLOWED_HOSTS", hosts, frozenset())
     cors_origins: frozenset[str] = variable("CORS_ORIGINS", origins, frozenset())
@@ -89,6 +89,7 @@ class Config:
     detach_grace_s: float | None = variable("DETACH_GRACE", seconds, None)
     stream_ttl_s: float = variable("STREAM_TTL", some_seconds, 3600.0)
     session_ttl_s: float | None = variable("SESSION_TTL", some_seconds, None)
+    lease_s: float = variable("LEASE_S", some_seconds, 10.0)
     drain_s: float = variable("DRAIN_S", seconds, 30.0)
     log_level: str = variable("LOG_LEVEL", one_of("debug", "info", "warning", "error", any_case=True), "info")
     log_format: str = variable("LOG_FORMAT", one_of("text", "json", any_case=True), "text")
@@ -122,7 +123,6 @@ def load(environ: Mapping[str, str], folder: Path) -> Config:
     if "" in (written.get("JWT_SECRET"), environ.get("JWT_SECRET", "-").strip()):
         raise Misconfigured("JWT_SECRET is empty; set it to 32 random bytes or more, or take it out")
     env = {name: value.strip() for name, value in given.items() if value and value.strip()}
-    refuse_not_yet(env)
     values = {}
     for row in fields(Config):
         text = env.get(row.metadata.get("name", ""))
@@ -149,6 +149,10 @@ def load(environ: Mapping[str, str], folder: Path) -> Config:
             f"HOST={config.host} lets anybody on the network in; set AUTH=required, "
             "or ALLOW_ANONYMOUS=1 if that is meant"
         )
+    if config.workers > 1 and not config.store_url.startswith(SHARED_STORES):
+        raise Misconfigured(
+            f"WORKERS={config.workers} needs a store that processes share: set STORE_URL=redis://..."
+        )
     return config
 
 
@@ -161,14 +165,6 @@ def _written(path: Path) -> dict[str, str | None]:
         return dict(dotenv_values(path))
     except (UnicodeDecodeError, OSError) as exc:
         raise Misconfigured(f"{path.name} cannot be read as UTF-8 text; save it as that") from exc
-
-
-def refuse_not_yet(env: Mapping[str, str]) -> None:
-    for name, there in NOT_YET.items():
-        if env.get(name, there[0]) not in there:
-            raise Misconfigured(
-                f"{name}={env[name]} is not there yet; this version takes {' or '.join(there)}"
-            )
 
 
 def known_upstreams(env: Mapping[str, str]) -> list[UpstreamRow]:

@@ -55,7 +55,8 @@ def run(config: Config, runtime: Runtime) -> int:
     runtime.spawn(server.run)
     for chore in program.chores:
         runtime.spawn(partial(tend, chore, runtime))
-    runtime.spawn(program.meters.lag.watch)
+    for loop in program.loops:
+        runtime.spawn(loop)
     for name in config.ignored:
         logger.warning("%s is set, but this version has nothing that heeds it", name)
     collect_rarely()
@@ -66,6 +67,7 @@ def run(config: Config, runtime: Runtime) -> int:
     program.engine.drain(lambda: ending.patience_s or 0.0)
     program.sockets.drain()
     server.close(CLOSE_S)
+    program.close()
     logger.info("ended")
     return 0
 

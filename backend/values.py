@@ -7,6 +7,15 @@ import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+SHARED_STORES = tuple(
+    f"{scheme}://"
+    for scheme in (
+        "redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster",
+    )
+)  # fmt: skip
+"""How the address of a store begins that several processes can use at once."""
+MOST_WORKERS = 64
+
 
 def whole(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 15:
@@ -25,6 +34,12 @@ def positive(text: str) -> int:
     if not (number := whole(text)):
         raise ValueError("a whole number above 0")
     return number
+
+
+def workers(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MOST_WORKERS:
+        raise ValueError(f"a whole number from 1 to {MOST_WORKERS}")
+    return int(text)
 
 
 def seconds(text: str) -> float:
@@ -50,8 +65,9 @@ def rate(text: str) -> str | None:
 
 
 def store(text: str) -> str:
-    if text != "memory://" and not (text.startswith("sqlite:///") and len(text) > len("sqlite:///")):
-        raise ValueError("memory:// or sqlite:///<file>")
+    named = text.startswith(("sqlite:///", *SHARED_STORES)) and not text.endswith("://")
+    if text != "memory://" and (not named or text == "sqlite:///"):
+        raise ValueError("memory://, sqlite:///<file> or redis://<host>")
     return text
 
 
@@ -63,6 +79,10 @@ def one_of(*choices: str, any_case: bool = False) -> Callable[[str], str]:
         return text
 
     return read
+
+
+log_level = one_of("debug", "info", "warning", "error", any_case=True)
+log_format = one_of("text", "json", any_case=True)
 
 
 def names(text: str) -> frozenset[str]:

@@ -9,8 +9,10 @@ from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
 from backend.runtime import LIBRARIES
-from tests.redises import Redis
+from tests.fakes.runtime import ThreadRuntime
+from tests.redises import Cluster, Redis, cluster
 from tests.servers import Server, Service, servers
+from tests.stores.kinds import KINDS, Stores
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
@@ -101,3 +103,39 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster(tmp_path_factory.mktemp("cluster")) as nodes:
+        yield nodes
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> str:
+    """Where a store of this kind keeps what it has: nothing yet."""
+    if kind == "redis":
+        return str(request.getfixturevalue("redis_url"))
+    if kind == "cluster":
+        nodes: Cluster = request.getfixturevalue("nodes")
+        nodes.flush()
+        return nodes.url
+    return str(tmp_path)
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def open_stores(kind: str, place: str) -> Iterator[Callable[..., Stores]]:
+    opened: list[Stores] = []
+
+    def open_(ttl_s: float = 3600.0) -> Stores:
+        opened.append(KINDS[kind](ThreadRuntime(), place, ttl_s))
+        return opened[-1]
+
+    yield open_
+    for stores in opened:
+        stores.close()

@@ -32,6 +32,7 @@ FILES: dict[str, tuple[set[str], set[str]]] = {
     "__init__": (set(), set()),
     "config": ({"chat", "models_file", "values"}, {"dotenv"}),
     "models": ({"chat", "config", "models_file", "providers"}, set()),
+    "store_url": ({"access", "chat", "config", "stores"}, set()),
     "values": (set(), set()),
     "models_file": ({"chat"}, {"pydantic"}),
     "app": ({"*"}, {"flask", "flask_limiter", "limits", "werkzeug"}),

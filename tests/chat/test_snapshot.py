@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -15,28 +14,22 @@ from backend.chat.rooms import Rooms
 from backend.chat.snapshot import Snapshot
 from backend.providers.catalog import Catalog
 from tests.fakes.provider import Scripted, saying, until_stopped
-from tests.fakes.runtime import ThreadRuntime
-from tests.stores.test_contract import KINDS, Stores
+from tests.stores.kinds import Stores
 
 Chat = tuple[Engine, Conversations]
 ME = Caller("", "127.0.0.1")
 
 
-@pytest.fixture(params=KINDS)
-def chat_with(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[Scripted], Chat]]:
-    opened: list[Stores] = []
-
+@pytest.fixture
+def chat_with(open_stores: Callable[..., Stores]) -> Callable[[Scripted], Chat]:
     def make(provider: Scripted) -> Chat:
-        stores = KINDS[request.param](ThreadRuntime(), tmp_path, 3600)
-        opened.append(stores)
+        stores = open_stores()
         catalog = Catalog([provider.model()])
         sessions, streams, runtime, rooms = stores.sessions, stores.streams, stores.runtime, Rooms()
         engine = Engine(catalog, sessions, streams, runtime, rooms, Limits(), [])
         return engine, Conversations(engine, catalog, sessions, streams, rooms, runtime)
 
-    yield make
-    for stores in opened:
-        stores.close()
+    return make
 
 
 def assert_one_moment(seen: Snapshot) -> None:

@@ -3,112 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from backend.chat.errors import IdempotencyMismatch, NotFound, SessionBusy, StreamExpired
-from backend.chat.events import Delta, Entry, Failed, Finished, Header, Usage
+from backend.chat.events import Delta, Entry, Failed, Header
 from backend.chat.log import Log, LogClosed
 from backend.chat.ports import SessionStore, StreamStore
 from backend.chat.requests import Idempotency
 from backend.chat.sessions import Message, Session
-from backend.stores.database import Database
-from backend.stores.memory import MemorySessions, MemoryStreams
-from backend.stores.redis.client import connector
-from backend.stores.redis.opened import open_redis
-from backend.stores.sqlite import SWEEP_EVERY_S, SqliteStreams
-from backend.stores.sqlite_sessions import SqliteSessions
-from tests.fakes.runtime import ThreadRuntime
-from tests.redises import Cluster, cluster
+from backend.stores.memory import MemoryStreams
+from backend.stores.sqlite import SWEEP_EVERY_S
+from tests.stores.kinds import Stores, finished
 
 KEY = Idempotency("scope", "key", "print")
-
-
-@dataclass
-class Stores:
-    """`close` ends what runs, waits for what was spawned, and lets go of what it holds."""
-
-    sessions: SessionStore
-    streams: StreamStore
-    runtime: ThreadRuntime
-    close: Callable[[], None]
-
-
-def memory(runtime: ThreadRuntime, _place: str, ttl_s: float) -> Stores:
-    streams = MemoryStreams(runtime, ttl_s, 10**7)
-    return Stores(MemorySessions(runtime, None, 10**7, 100), streams, runtime, runtime.join)
-
-
-def sqlite(runtime: ThreadRuntime, place: str, ttl_s: float) -> Stores:
-    database = Database(Path(place) / "chat.db", runtime)
-    streams = SqliteStreams(database, runtime, ttl_s)
-
-    def close() -> None:
-        for log in streams._claims.all_live():
-            streams.close(log, finished())
-        runtime.join()
-        database.close()
-
-    return Stores(SqliteSessions(database, runtime, None), streams, runtime, close)
-
-
-def redis(runtime: ThreadRuntime, place: str, ttl_s: float) -> Stores:
-    opened = open_redis(connector(place), runtime, stream_ttl_s=ttl_s, session_ttl_s=None, lease_s=2.0)
-    for loop in opened.loops:
-        runtime.spawn(loop)
-
-    def close() -> None:
-        opened.close()
-        runtime.join()
-
-    return Stores(opened.sessions, opened.streams, runtime, close)
-
-
-KINDS: dict[str, Callable[[ThreadRuntime, str, float], Stores]] = {
-    "memory": memory,
-    "sqlite": sqlite,
-    "redis": redis,
-    "cluster": redis,
-}
-
-
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with cluster(tmp_path_factory.mktemp("cluster")) as nodes:
-        yield nodes
-
-
-@pytest.fixture
-def place(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> str:
-    """Where a store of this kind keeps what it has: nothing yet."""
-    if kind == "redis":
-        return str(request.getfixturevalue("redis_url"))
-    if kind == "cluster":
-        nodes: Cluster = request.getfixturevalue("nodes")
-        nodes.flush()
-        return nodes.url
-    return str(tmp_path)
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def open_stores(kind: str, place: str) -> Iterator[Callable[..., Stores]]:
-    opened: list[Stores] = []
-
-    def open_(ttl_s: float = 3600.0) -> Stores:
-        opened.append(KINDS[kind](ThreadRuntime(), place, ttl_s))
-        return opened[-1]
-
-    yield open_
-    for stores in opened:
-        stores.close()
 
 
 @pytest.fixture
@@ -132,10 +42,6 @@ def header(stream_id: str, session_id: str | None = None, owner: str = "", **fie
         "2026-01-01T00:00:00.000000+00:00",
     )
     return replace(made, **fields)  # type: ignore[arg-type]
-
-
-def finished(at: str = "2999-01-01T00:00:00.000000+00:00") -> Finished:
-    return Finished("stop", 2, 0.5, 1.5, Usage(1, 2, 3, details={"cost": 0.5}), at, 4, 5.5)
 
 
 def session(session_id: str = "s", owner: str = "", at: str = "2026-01-01") -> Session:

@@ -43,7 +43,7 @@ def connector(url: str) -> Connect:
     `redis+cluster://[user:password@]host:port,host:port`, both also as `rediss+…`. Query parameters are
     redis-py's options of a connection.
     """
-    scheme, _, kind = urlsplit(url).scheme.partition("+")
+    kind = urlsplit(url).scheme.partition("+")[2]
     try:
         if kind == "sentinel":
             return of_sentinel(read(url, 26379))

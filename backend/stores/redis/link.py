@@ -80,7 +80,7 @@ class Link:
         self._ending = ending
 
     def call(self, *commands: Command) -> list[Any]:
-        """Their replies, in their order; an error that is about a command is its reply. Raises Unavailable."""
+        """Their replies, in their order; an error about a command is its reply. Raises Unavailable."""
         if not self.up:
             raise unavailable()
         call = Call(commands)
@@ -94,7 +94,7 @@ class Link:
         return call.replies
 
     def get(self, *command: str | bytes | int | float) -> Any:
-        """One command's reply. Raises Unavailable, and the reply if it is an error: that is a fault of ours."""
+        """One command's reply. Raises Unavailable, and the reply if it is an error: a fault of ours."""
         [reply] = self.call(command)
         if isinstance(reply, Exception):
             raise reply

@@ -34,8 +34,8 @@ if KEYS[2] then
     redis.call('EXPIRE', KEYS[2], ARGV[3])
 end
 """
-"""Takes KEYS[1] for ARGV[1] if it is free, or held by ARGV[2], who is gone; else gives who holds it. In KEYS[2]
-all are listed who ever did."""
+"""Takes KEYS[1] for ARGV[1] if it is free, or held by ARGV[2], who is gone; else gives who holds it. In
+KEYS[2] all are listed who ever did."""
 
 RELEASE = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
@@ -178,8 +178,8 @@ class RedisStreams:
         return log if log is not None and log.closing is None else None
 
     def _claim_session(self, header: Header) -> Log | None:
-        """Write the header, and claim the session if there is one. Gives the answer that holds it for the same
-        key. Raises SessionBusy, and IdempotencyMismatch."""
+        """Write the header, and claim the session if there is one. Gives the answer that holds it for the
+        same key. Raises SessionBusy, and IdempotencyMismatch."""
         of_stream = StreamKeys(header.stream_id)
         begin: list[Command] = [
             ("SADD", ProcessKeys(header.writer).live, header.stream_id),

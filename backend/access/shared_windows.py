@@ -1,0 +1,118 @@
+"""The same moving windows, counted for all processes together in a Redis."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from limits.storage import MovingWindowSupport, Storage
+
+from backend.access.windows import Windows
+from backend.chat.errors import Unavailable
+
+logger = logging.getLogger(__name__)
+
+SCHEME = "shared-windows"
+
+ACQUIRE = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local limit, length, amount = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+if amount > limit then return 0 end
+local oldest = redis.call('LINDEX', KEYS[1], limit - amount)
+if oldest and tonumber(oldest) > now - length then return 0 end
+for _ = 1, amount do redis.call('LPUSH', KEYS[1], string.format('%.0f', now)) end
+redis.call('LTRIM', KEYS[1], 0, limit - 1)
+redis.call('PEXPIRE', KEYS[1], math.ceil(length / 1000))
+return 1
+"""
+"""Adds ARGV[3] moments to the newest ARGV[1] that are kept, unless the one that would drop out is no older
+than ARGV[2] microseconds. The clock is Redis's: those of the processes may differ."""
+
+LOOK = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local count, age = 0, 0
+for _, moment in ipairs(redis.call('LRANGE', KEYS[1], 0, ARGV[1] - 1)) do
+    if tonumber(moment) <= now - ARGV[2] then break end
+    count, age = count + 1, now - moment
+end
+return {count, string.format('%.0f', age)}
+"""
+"""How many of them count, and how many microseconds ago the oldest of those was."""
+
+
+class RunScript(Protocol):
+    def __call__(self, script: str, name: str, *arguments: int) -> Any:
+        """What a Lua script gives on the key of that name. Raises Unavailable."""
+
+
+class SharedWindows(Storage, MovingWindowSupport):
+    """A store of moving windows for `limits`.
+
+    While Redis is away each process allows its share, so that together they allow no more than the limit;
+    what it allowed before counts.
+    """
+
+    STORAGE_SCHEME = [SCHEME]  # noqa: RUF012
+
+    def __init__(
+        self,
+        uri: str | None = None,
+        *,
+        run: RunScript,
+        processes: Callable[[], int],
+        now: Callable[[], float] = time.time,
+        **options: Any,
+    ) -> None:
+        """`processes` is how many share the limits."""
+        super().__init__(uri, **options)
+        self._run = run
+        self._processes = processes
+        self._now = now
+        self._here = Windows()
+
+    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+        """Count `amount` more, if that stays within the limit."""
+        try:
+            within = bool(self._run(ACQUIRE, key, limit, expiry * 1_000_000, amount))
+        except Unavailable:
+            logger.warning("a limit is counted by each process for itself: its store is away")
+            return self._here.acquire_entry(key, limit // self._processes(), expiry, amount)
+        if within:
+            self._here.acquire_entry(key, limit, expiry, amount)
+        return within
+
+    def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
+        """When the oldest that counts happened, in seconds since the epoch, and how many count."""
+        try:
+            count, age_us = self._run(LOOK, key, limit, expiry * 1_000_000)
+        except Unavailable:
+            return self._here.get_moving_window(key, limit // self._processes(), expiry)
+        return self._now() - int(age_us) / 1_000_000, count
+
+    def clear(self, key: str) -> None:
+        raise NotImplementedError
+
+    def reset(self) -> int:
+        raise NotImplementedError
+
+    def check(self) -> bool:
+        return True
+
+    @property
+    def base_exceptions(self) -> type[Exception]:
+        return Unavailable
+
+    # As in `Windows`: the other strategies count in fixed windows.
+
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        raise NotImplementedError
+
+    def get(self, key: str) -> int:
+        raise NotImplementedError
+
+    def get_expiry(self, key: str) -> float:
+        raise NotImplementedError
