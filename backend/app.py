@@ -70,7 +70,7 @@ def build(config: Config, runtime: Runtime, websocket: Callable[..., WSGI]) -> P
     kept = stores(config, runtime)
     budget = Budget(moving_windows(kept.windows), config.rate_limit) if config.rate_limit else None
     limits = Limits(config.max_answer_tokens, config.max_answer_chars, config.detach_grace_s)
-    caps = Caps(config.max_streams, config.max_streams_per_caller)
+    caps = Caps(config.max_streams, config.max_streams_per_caller, kept.of_caller)
     admissions: list[Admission] = [caps, budget] if budget else [caps]
     rooms = Rooms(kept.peers)
     store_kind = config.store_url.partition(":")[0]
@@ -113,6 +113,7 @@ def build(config: Config, runtime: Runtime, websocket: Callable[..., WSGI]) -> P
     app.register_blueprint(pages.blueprint(ROOT / "static"))
     socket_limits = SocketLimits(
         config.max_body_bytes,
+        config.workers == 1,
         config.max_handshakes_per_address,
         config.handshake_s,
         config.recheck_s,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.access import shared_windows, windows
+from backend.chat.events import Header
 from backend.chat.peers import Alone, Peers
 from backend.chat.ports import Runtime, SessionStore, StreamStore
 from backend.config import Config
@@ -35,13 +36,15 @@ HERE = Windows(f"{windows.SCHEME}://", {})
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """`loops` are to be run beside the program, `chores` to be done every second or so, and `close` is called
-    when nothing writes any more."""
+    """`of_caller` is how many answers the caller of a new one has running in all processes. `loops` are to be
+    run beside the program, `chores` to be done every second or so, and `close` is called when nothing writes
+    any more."""
 
     sessions: SessionStore
     streams: StreamStore
     peers: Peers
     windows: Windows = HERE
+    of_caller: Callable[[Header], int] | None = None
     loops: Sequence[Callable[[], None]] = ()
     chores: Sequence[Callable[[], None]] = ()
     close: Callable[[], None] = lambda: None
@@ -73,6 +76,7 @@ def stores(config: Config, runtime: Runtime) -> Stores:
         opened.streams,
         opened.peers,
         shared(opened, config.workers),
+        opened.streams.of_caller,
         opened.loops,
         [opened.peers.tend],
         opened.close,

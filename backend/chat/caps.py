@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from threading import Lock
 
 from backend.chat.errors import Unavailable
@@ -12,12 +13,19 @@ from backend.chat.events import Closing, Header
 class Caps:
     """An admission: so many running answers for the process, so many for one caller.
 
-    The lock guards the counter.
+    `everywhere` is how many the caller of an answer has running in all processes, this one included, when
+    others are to be counted as well. The lock guards the counter.
     """
 
-    def __init__(self, max_streams: int, max_streams_per_caller: int) -> None:
+    def __init__(
+        self,
+        max_streams: int,
+        max_streams_per_caller: int,
+        everywhere: Callable[[Header], int] | None = None,
+    ) -> None:
         self._max_streams = max_streams
         self._max_per_caller = max_streams_per_caller
+        self._everywhere = everywhere or (lambda _header: 0)
         self._running: Counter[str] = Counter()
         self._lock = Lock()
 
@@ -26,7 +34,7 @@ class Caps:
         with self._lock:
             if self._running.total() >= self._max_streams:
                 raise Unavailable("The server is giving as many answers as it can; try again in a moment")
-            if self._running[who] >= self._max_per_caller:
+            if max(self._running[who] + 1, self._everywhere(header)) > self._max_per_caller:
                 raise Unavailable(
                     f"You have {self._max_per_caller} answers running, the most one caller may have; "
                     "wait for one to end or stop one"

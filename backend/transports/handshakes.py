@@ -46,6 +46,7 @@ class Handshakes:
         origins: Origins,
         gate: Gate,
         monotonic: Callable[[], float],
+        polling: bool,
         max_nameless: int,
         nameless_s: float,
     ) -> None:
@@ -54,6 +55,7 @@ class Handshakes:
         self._origins = origins
         self._gate = gate
         self._monotonic = monotonic
+        self._polling = polling
         self._max_nameless = max_nameless
         self._nameless_s = nameless_s
         self._nameless: set[Visit] = set()
@@ -111,7 +113,7 @@ class Handshakes:
     def _find(self, environ: dict[str, Any], address: str) -> None:
         query = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=20)
         line_id = query.get("sid", [None])[0]
-        check(environ, query)
+        check(environ, query, self._polling)
         environ[VISIT] = self._open(address) if line_id is None else self._lines.visit(line_id)
         if environ["REQUEST_METHOD"] == "POST":
             self._read(environ)
@@ -148,7 +150,7 @@ class Handshakes:
         return [("Access-Control-Allow-Origin", origin), ("Vary", "Origin"), *CORS_HEADERS]
 
 
-def check(environ: dict[str, Any], query: dict[str, list[str]]) -> None:
+def check(environ: dict[str, Any], query: dict[str, list[str]], polling: bool) -> None:
     """Raises InvalidRequest for a request that is none of the protocol's: some of them engine.io answers
     with an exception."""
     method, transport = environ["REQUEST_METHOD"], query.get("transport", ["polling"])[0]
@@ -158,6 +160,11 @@ def check(environ: dict[str, Any], query: dict[str, list[str]]) -> None:
         raise InvalidRequest("JSONP is not served; use polling with CORS, or websocket")
     if transport not in TRANSPORTS:
         raise InvalidRequest("The transports are polling and websocket")
+    if transport == "polling" and not polling:
+        raise InvalidRequest(
+            "Several processes serve here, and polling needs one: connect with WebSocket "
+            '(transports: ["websocket"])'
+        )
     if "sid" not in query and query.get("EIO") != ["4"]:
         raise InvalidRequest("Speak Engine.IO's revision 4 (EIO=4): Socket.IO clients of 3.0 or later do")
     upgrade, connection = environ.get("HTTP_UPGRADE", ""), environ.get("HTTP_CONNECTION", "")

@@ -90,7 +90,7 @@ def blueprint(engine: Engine, bounds: CompletionBounds, models: Models, meters: 
             raise InvalidRequest("Last-Event-ID is past what there is of this answer; leave it out")
         if log.closing is not None and after >= chunks.last_number():
             return Response(status=204)
-        return sent(log, offset, chunks, lambda failed: failure(log, failed), after)
+        return sent(log, offset, chunks, lambda failed: failure(log, failed), after, comes_back=numbered)
 
     def sent(
         log: Log,
@@ -98,9 +98,11 @@ def blueprint(engine: Engine, bounds: CompletionBounds, models: Models, meters: 
         spelling: Chunks | prompt.Texts,
         refusal: Callable[[Failed], Response],
         after: int = 0,
+        *,
+        comes_back: bool = False,
     ) -> Response:
-        """An event stream. A failure before the first text has its true status: headers wait for either."""
-        batches = engine.follow(log, offset, HEARTBEAT_S)
+        """An event stream, of one who `comes_back` as `Engine.follow` means it. A failure before the first text has its true status: headers wait for either."""
+        batches = engine.follow(log, offset, HEARTBEAT_S, comes_back=comes_back)
         gone = web.client_gone()
         first = first_of(batches, gone)
         if first is None and gone():

@@ -66,12 +66,14 @@ class Seats:
             seat.connection.close()
         return seat
 
-    def tend(self, draining: bool) -> None:
+    def tend(self, draining: bool, handing_over: bool) -> None:
         """What must be done every second or so: look at tokens again, and while the server drains send
-        away who waits for nothing."""
+        away who waits for nothing; all, if another process has the rest of what they wait for."""
         for seat in list(self._seats.values()):
             self._recheck(seat)
-            if draining:
+            if handing_over:
+                self._send_away(seat)
+            elif draining:
                 self._drain(seat)
 
     def drain(self) -> None:

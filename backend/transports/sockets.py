@@ -43,11 +43,13 @@ PING_TIMEOUT_S = 20
 
 @dataclass(frozen=True, slots=True)
 class SocketLimits:
-    """`max_nameless` connections of one address may be open that have not said who they are, each for
-    `nameless_s`; the token of an open socket is looked at again every `recheck_s`; a socket follows
-    `max_followed` answers, and as many sessions."""
+    """`polling`: whether all of a client's requests come to this process, as polling needs. `max_nameless`
+    connections of one address may be open that have not said who they are, each for `nameless_s`; the token
+    of an open socket is looked at again every `recheck_s`; a socket follows `max_followed` answers, and as
+    many sessions."""
 
     max_message_bytes: int
+    polling: bool
     max_nameless: int
     nameless_s: float
     recheck_s: float
@@ -101,6 +103,7 @@ class Sockets:
             origins,
             gate,
             runtime.monotonic,
+            limits.polling,
             limits.max_nameless,
             limits.nameless_s,
         )
@@ -118,7 +121,7 @@ class Sockets:
         who must leave."""
         self._lines.tend()
         self._handshakes.tend()
-        self._seats.tend(self._engine.draining)
+        self._seats.tend(self._engine.draining, self._engine.handing_over)
 
     def drain(self) -> None:
         """Let the ends of answers be sent, and send everybody away."""

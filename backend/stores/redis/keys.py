@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+from backend.chat.events import Header
 from backend.chat.requests import Idempotency
 
 PREFIX = "parley:"
@@ -51,6 +52,11 @@ def idempotency_key(idempotency: Idempotency) -> str:
 
 def window_key(name: str) -> str:
     return f"{PREFIX}{{{name}}}:window"
+
+
+def caller_key(header: Header) -> str:
+    """What its caller has running; as `Caps` names callers."""
+    return f"{PREFIX}{{{header.owner or header.address}}}:running"
 
 
 PROCESSES = f"{PREFIX}processes"

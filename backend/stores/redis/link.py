@@ -93,11 +93,17 @@ class Link:
             raise full()
         return call.replies
 
+    def do(self, *commands: Command) -> list[Any]:
+        """As `call`, where none can fail: an error is a fault of ours, and raised."""
+        replies = self.call(*commands)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
+
     def get(self, *command: str | bytes | int | float) -> Any:
-        """One command's reply. Raises Unavailable, and the reply if it is an error: a fault of ours."""
-        [reply] = self.call(command)
-        if isinstance(reply, Exception):
-            raise reply
+        """One command's reply, as `do`."""
+        [reply] = self.do(command)
         return reply
 
     def post(self, *commands: Command) -> None:

@@ -69,7 +69,7 @@ class Mirrors:
         """Up to date; None if there is no such answer. Raises Unavailable."""
         log = self._logs.get(stream_id)
         key = StreamKeys(stream_id).log
-        found, there = self._link.call(rows.after(key, log.offset if log else 0), ("EXISTS", key))
+        found, there = self._link.do(rows.after(key, log.offset if log else 0), ("EXISTS", key))
         if not there or rows.discarded(found):
             return None
         if log is None:
@@ -133,7 +133,7 @@ class Mirrors:
             for log in some:
                 key = StreamKeys(log.header.stream_id).log
                 commands += [rows.after(key, log.offset), ("EXISTS", key)]
-            replies = self._link.call(*commands)
+            replies = self._link.do(*commands)
             for log, found, there in zip(some, replies[::2], replies[1::2], strict=True):
                 if there:
                     self._feed(log, found)

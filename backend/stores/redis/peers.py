@@ -90,7 +90,7 @@ class RedisPeers:
 
     def _listen(self, owner: str, session_id: str) -> None:
         key = SessionKeys(owner, session_id).listeners
-        self._link.call(
+        self._link.do(
             ("ZADD", key, round(time.time()) + LISTENS_S, self.name), ("EXPIRE", key, 2 * LISTENS_S)
         )
 
@@ -100,7 +100,7 @@ class RedisPeers:
     def _tell(self, told: list[_Told]) -> None:
         keys = [SessionKeys(each.owner, each.news.session_id).listeners for each in told]
         with suppress(Unavailable):
-            listening = self._link.call(*[("ZRANGEBYSCORE", key, round(time.time()), "+inf") for key in keys])
+            listening = self._link.do(*[("ZRANGEBYSCORE", key, round(time.time()), "+inf") for key in keys])
             for each, names in zip(told, listening, strict=True):
                 for name in names:
                     if name.decode() != self.name:

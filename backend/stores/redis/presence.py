@@ -54,7 +54,7 @@ class Presence:
     def renew(self) -> None:
         """Raises Unavailable."""
         lease, held_ms = ProcessKeys(self.name).lease, round(HELD * self._lease_s * 1000)
-        self._link.call(("SET", lease, 1, "PX", held_ms), ("ZADD", PROCESSES, round(time.time()), self.name))
+        self._link.do(("SET", lease, 1, "PX", held_ms), ("ZADD", PROCESSES, round(time.time()), self.name))
         now_s = self._runtime.monotonic()
         if now_s - self._renewed_s > HELD * self._lease_s:
             logger.warning("this process was away for so long that others may have ended its answers")
@@ -69,20 +69,20 @@ class Presence:
     def gone(self) -> list[str]:
         """Processes whose lease has run out, each for one caller at a time. Raises Unavailable."""
         names = [name.decode() for name in self._link.get("ZRANGE", PROCESSES, 0, -1)]
-        leases = self._link.call(*[("EXISTS", ProcessKeys(name).lease) for name in names])
+        leases = self._link.do(*[("EXISTS", ProcessKeys(name).lease) for name in names])
         gone = [name for name, there in zip(names, leases, strict=True) if not there and name != self.name]
         self.alive = max(1, len(names) - len(gone))
         if not gone or self._runtime.monotonic() - self._link.changed_s < PATIENCE * self._lease_s:
             return []
         taken_ms = round(self._lease_s * 1000)
         takes = [("SET", ProcessKeys(name).reaper, self.name, "NX", "PX", taken_ms) for name in gone]
-        return [name for name, mine in zip(gone, self._link.call(*takes), strict=True) if mine]
+        return [name for name, mine in zip(gone, self._link.do(*takes), strict=True) if mine]
 
     def buried(self, name: str) -> None:
         """All that this process had been writing is ended."""
-        self._link.call(("ZREM", PROCESSES, name), ("DEL", ProcessKeys(name).reaper))
+        self._link.do(("ZREM", PROCESSES, name), ("DEL", ProcessKeys(name).reaper))
 
     def leave(self) -> None:
         """This process ends, and leaves nothing behind."""
         with suppress(Unavailable):
-            self._link.call(("ZREM", PROCESSES, self.name), ("DEL", ProcessKeys(self.name).lease))
+            self._link.do(("ZREM", PROCESSES, self.name), ("DEL", ProcessKeys(self.name).lease))

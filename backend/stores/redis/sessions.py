@@ -77,7 +77,7 @@ class RedisSessions:
 
     def get(self, owner: str, session_id: str) -> Session | None:
         keys = SessionKeys(owner, session_id)
-        fields, count = self._link.call(("HGETALL", keys.session), ("LLEN", keys.messages))
+        fields, count = self._link.do(("HGETALL", keys.session), ("LLEN", keys.messages))
         return session_of(owner, session_id, fields, count) if fields else None
 
     def list(self, owner: str, limit: int, before: tuple[str, str] | None) -> Sequence[Session]:
@@ -143,7 +143,7 @@ class RedisSessions:
     def _sessions(self, owner: str, ids: Sequence[str]) -> Sequence[Session]:
         """Those that are still there; the index forgets the others."""
         keys = [SessionKeys(owner, session_id) for session_id in ids]
-        replies = self._link.call(
+        replies = self._link.do(
             *[("HGETALL", key.session) for key in keys], *[("LLEN", key.messages) for key in keys]
         )
         found = zip(ids, replies[: len(ids)], replies[len(ids) :], strict=True)

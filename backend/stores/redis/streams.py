@@ -14,7 +14,13 @@ from backend.chat.ports import Runtime
 from backend.chat.requests import Idempotency
 from backend.stores.memory import TOMBSTONE_TTLS, expired_stream, unknown_stream
 from backend.stores.redis import rows
-from backend.stores.redis.keys import ProcessKeys, SessionKeys, StreamKeys, idempotency_key
+from backend.stores.redis.keys import (
+    ProcessKeys,
+    SessionKeys,
+    StreamKeys,
+    caller_key,
+    idempotency_key,
+)
 from backend.stores.redis.link import Command, Link
 from backend.stores.redis.mirrors import Audience, Mirrors
 from backend.stores.redis.presence import Presence
@@ -96,6 +102,10 @@ class RedisStreams:
         held = self._link.get("GET", SessionKeys(owner, session_id).claim)
         return self._running(held)
 
+    def of_caller(self, header: Header) -> int:
+        """How many answers the caller of one that begins here has running in all processes."""
+        return self._own[header.stream_id].of_caller
+
     def append(self, log: Log, entries: list[Entry]) -> None:
         self._writing.append(self._own_of(log), entries)
         self._audience.tell(log)
@@ -138,7 +148,7 @@ class RedisStreams:
             if log is not None and log.header.idempotency:
                 held = idempotency_key(log.header.idempotency)
                 commands.append(("EVAL", RELEASE, 1, held, key_value(log.header)))
-            self._link.call(*commands, ("SREM", keys.streams, stream_id))
+            self._link.do(*commands, ("SREM", keys.streams, stream_id))
 
     def abandoned(self) -> list[Log]:
         found = self._left_by(self._presence.name)
@@ -180,18 +190,23 @@ class RedisStreams:
     def _claim_session(self, header: Header) -> Log | None:
         """Write the header, and claim the session if there is one. Gives the answer that holds it for the
         same key. Raises SessionBusy, and IdempotencyMismatch."""
-        of_stream = StreamKeys(header.stream_id)
-        begin: list[Command] = [
-            ("SADD", ProcessKeys(header.writer).live, header.stream_id),
-            ("EXPIRE", ProcessKeys(header.writer).live, KEPT_RUNNING_S),
-            rows.header_row(of_stream.log, header),
-            ("EXPIRE", of_stream.log, KEPT_RUNNING_S),
-        ]
-        if header.session_id is None:
-            self._link.call(*begin)
-            return None
-        held = self._link.call(*begin, claim_session(header))[-1]
-        while isinstance(held, bytes):
+        log, live, caller = (
+            StreamKeys(header.stream_id).log,
+            ProcessKeys(header.writer).live,
+            caller_key(header),
+        )
+        claim = [claim_session(header)] if header.session_id is not None else []
+        _, self._own[header.stream_id].of_caller, *_, held = self._link.do(
+            ("SADD", caller, header.stream_id),
+            ("SCARD", caller),
+            ("EXPIRE", caller, KEPT_RUNNING_S),
+            ("SADD", live, header.stream_id),
+            ("EXPIRE", live, KEPT_RUNNING_S),
+            rows.header_row(log, header),
+            ("EXPIRE", log, KEPT_RUNNING_S),
+            *claim,
+        )
+        while claim and held is not None:
             running = self._running(held)
             if running is not None:
                 return joined_by(header, running)
@@ -238,7 +253,7 @@ class RedisStreams:
             rows.end_row(of_stream.log),
             ("PEXPIRE", of_stream.log, self._ttl_ms),
             ("SET", of_stream.tombstone, header.owner, "PX", max(1, self._ttl_ms * TOMBSTONE_TTLS)),
-            ("SREM", ProcessKeys(header.writer).live, header.stream_id),
+            *let_go(header),
         )
         return closing
 
@@ -259,7 +274,7 @@ class RedisStreams:
             end.append(("SREM", keys.streams, header.stream_id))
         if header.idempotency:
             end.append(("EVAL", RELEASE, 1, idempotency_key(header.idempotency), key_value(header)))
-        self._link.call(*end, ("SREM", ProcessKeys(header.writer).live, header.stream_id))
+        self._link.call(*end, *let_go(header))
         self._audience.tell(log)
 
     def _left_by(self, process: str) -> list[Log]:
@@ -273,7 +288,7 @@ class RedisStreams:
                 continue
             log = self._mirrors.get(stream_id)
             if log is None or log.closing is not None:
-                self._link.call(("SREM", live, stream_id))
+                self._link.do(("SREM", live, stream_id))
             else:
                 found.append(log)
         return found
@@ -283,6 +298,14 @@ def claim_session(header: Header, gone: bytes = b"") -> Command:
     """As CLAIM; `gone` holds it and may be replaced."""
     keys = SessionKeys(header.owner, header.session_id or "")
     return ("EVAL", CLAIM, 2, keys.claim, keys.streams, header.stream_id, gone, KEPT_RUNNING_S)
+
+
+def let_go(header: Header) -> list[Command]:
+    """It is no more among those that run."""
+    return [
+        ("SREM", caller_key(header), header.stream_id),
+        ("SREM", ProcessKeys(header.writer).live, header.stream_id),
+    ]
 
 
 def key_value(header: Header) -> bytes:

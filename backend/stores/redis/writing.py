@@ -32,6 +32,8 @@ class Own:
     route: Route | None = None
     closing: Closing | None = None
     """The one that stands, once it is sealed."""
+    of_caller: int = 0
+    """How many its caller had running when it began, this one included."""
 
 
 class Writing:
@@ -131,7 +133,7 @@ class Writing:
         if header.session_id is not None:
             claim = SessionKeys(header.owner, header.session_id).claim
             commands.append(("SET", claim, header.stream_id, "NX", "EX", KEPT_RUNNING_S))
-        self._link.call(*commands)
+        self._link.do(*commands)
 
     def _closing_that_stands(self, log: Log) -> Closing | None:
         """Of an answer that somebody has ended; what the log lacks of it is added."""
