@@ -101,7 +101,8 @@ def blueprint(engine: Engine, bounds: CompletionBounds, models: Models, meters: 
         *,
         comes_back: bool = False,
     ) -> Response:
-        """An event stream, of one who `comes_back` as `Engine.follow` means it. A failure before the first text has its true status: headers wait for either."""
+        """An event stream, of one who `comes_back` as `Engine.follow` means it. A failure before the first
+        text has its true status: headers wait for either."""
         batches = engine.follow(log, offset, HEARTBEAT_S, comes_back=comes_back)
         gone = web.client_gone()
         first = first_of(batches, gone)
