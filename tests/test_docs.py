@@ -32,9 +32,9 @@ from backend.telemetry.lines import FIELDS
 from backend.wire.completions import FORBIDDEN
 from backend.wire.errors import OPENAI_CODES
 from tests.browser.conftest import PATIENCE_MS
-from tests.browser.line import Line, line_to
 from tests.conftest import StartServer
 from tests.fakes.runtime import ThreadRuntime
+from tests.line import Line, line_to
 from tests.servers import PATIENCE_S, ROOT, Server
 
 README = (ROOT / "README.md").read_text("utf-8")

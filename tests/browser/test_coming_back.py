@@ -20,8 +20,8 @@ from tests.browser.chat import (
     wait_for_words,
 )
 from tests.browser.conftest import PATIENCE_MS, OpenPage
-from tests.browser.line import line_to
 from tests.conftest import StartServer
+from tests.line import line_to
 from tests.servers import Server
 
 pytestmark = pytest.mark.browser

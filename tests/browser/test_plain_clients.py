@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.browser.conftest import OpenPage
-from tests.browser.line import line_to
 from tests.clients import ask, get
 from tests.conftest import StartServer
+from tests.line import line_to
 from tests.servers import Server
 
 pytestmark = pytest.mark.browser

@@ -11,8 +11,8 @@ from playwright.sync_api import Locator, Page, expect
 from tests.access import signing
 from tests.browser.chat import answer, ask, counting, finished, new_chat, said, session_id, wait_for_words
 from tests.browser.conftest import OpenPage
-from tests.browser.line import line_to
 from tests.conftest import StartServer
+from tests.line import line_to
 from tests.server.test_access import token_of
 
 pytestmark = pytest.mark.browser

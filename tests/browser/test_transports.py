@@ -11,8 +11,8 @@ from playwright.sync_api import APIResponse, Error, Page, Route, WebSocketRoute,
 from tests import clients
 from tests.browser.chat import answer, ask, counting, finished, said, session_id, stored, wait_for_words
 from tests.browser.conftest import OpenPage
-from tests.browser.line import line_to
 from tests.conftest import StartServer
+from tests.line import line_to
 from tests.servers import PATIENCE_S, Server
 
 pytestmark = pytest.mark.browser
