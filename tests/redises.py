@@ -16,6 +16,8 @@ from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.retry import Retry
 
+from tests.certificates import Certificate
+from tests.line import Line
 from tests.programs import Program, free_port, program, until
 from tests.servers import PATIENCE_S
 
@@ -40,13 +42,19 @@ def redis_server() -> str:
 
 class Redis(Program):
     """A Redis that saves nothing unless it is `appendonly`. `config` are its directives with underscores; a
-    list is one that is written several times.
+    list is one that is written several times. TLS is spoken by a line before it: not every build can.
 
     `with Redis(folder) as server` starts it and removes it; a test may stop, kill and freeze it in between.
     """
 
     def __init__(
-        self, folder: Path, *, appendonly: bool = False, password: str | None = None, **config: object
+        self,
+        folder: Path,
+        *,
+        appendonly: bool = False,
+        password: str | None = None,
+        tls: bool = False,
+        **config: object,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port(beside=BUS)
@@ -68,6 +76,8 @@ class Redis(Program):
         (folder / "redis.conf").write_text("".join(_directives(lines)))
         mode = ["--sentinel"] if "sentinel" in config else []
         super().__init__(folder, [redis_server(), "redis.conf", *mode])
+        self._certificate = Certificate(folder) if tls else None
+        self._line = Line(self.port, self._certificate.context) if self._certificate else None
         # Without a retry of its own: a test sees a server that is gone at once.
         self.client = redis.Redis(
             port=self.port,
@@ -79,6 +89,9 @@ class Redis(Program):
 
     @property
     def url(self) -> str:
+        if self._line and self._certificate:
+            trusted = f"?ssl_ca_certs={self._certificate.path}"
+            return f"rediss://{self._sign_in}127.0.0.1:{self._line.port}/0{trusted}"
         return f"redis://{self._sign_in}127.0.0.1:{self.port}/0"
 
     @property
@@ -108,6 +121,8 @@ class Redis(Program):
     def close(self) -> None:
         super().close()
         self.client.close()
+        if self._line is not None:
+            self._line.close()
         if self._short is not None:
             shutil.rmtree(self._short, ignore_errors=True)
 

@@ -40,6 +40,15 @@ def test_a_redis_with_a_password_wants_it(tmp_path: Path) -> None:
             stranger.ping()
 
 
+def test_a_redis_with_tls_shows_a_certificate_that_its_url_trusts(tmp_path: Path) -> None:
+    with Redis(tmp_path, tls=True, password="secret") as server:
+        with redis.Redis.from_url(server.url) as client:
+            assert client.ping()
+        with redis.Redis.from_url(server.url.partition("?")[0], retry=None) as stranger:
+            with pytest.raises(redis.ConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
+                stranger.ping()
+
+
 @pytest.mark.parametrize("appendonly", [True, False])
 def test_only_an_appendonly_redis_keeps_its_keys_over_a_kill_and_a_restart(
     tmp_path: Path, appendonly: bool
