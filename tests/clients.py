@@ -10,7 +10,7 @@ from typing import Any
 
 import urllib3
 
-from tests.servers import Server
+from tests.servers import Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Event:
 class Following:
     """An event stream being read. One that is left unread is dropped with its server."""
 
-    def __init__(self, server: Server, response: urllib3.BaseHTTPResponse) -> None:
+    def __init__(self, server: Address, response: urllib3.BaseHTTPResponse) -> None:
         assert response.status == 200, response.data
         self.response = response
         self.stream_id = response.headers["X-Stream-Id"]
@@ -65,7 +65,7 @@ class Following:
         self.response.close()
 
 
-def ask(server: Server, message: str, key: str | None = None, **fields: Any) -> Following:
+def ask(server: Address, message: str, key: str | None = None, **fields: Any) -> Following:
     headers = {"Idempotency-Key": key} if key else {}
     body = {"message": message, "partial": False, **fields}
     return Following(
@@ -76,18 +76,18 @@ def ask(server: Server, message: str, key: str | None = None, **fields: Any) -> 
     )
 
 
-def resume(server: Server, stream_id: str, after: int = 0, **headers: str) -> Following:
+def resume(server: Address, stream_id: str, after: int = 0, **headers: str) -> Following:
     url = f"{server.url}/api/chat/streams/{stream_id}?after={after}&partial=false"
     return Following(server, server.pool.request("GET", url, headers=headers, preload_content=False))
 
 
-def get(server: Server, path: str, **headers: str) -> Any:
+def get(server: Address, path: str, **headers: str) -> Any:
     response = server.pool.request("GET", f"{server.url}{path}", headers=headers)
     assert response.status == 200, response.data
     return response.json()
 
 
-def call(server: Server, method: str, path: str, body: object = None, **headers: str) -> tuple[int, Any]:
+def call(server: Address, method: str, path: str, body: object = None, **headers: str) -> tuple[int, Any]:
     """The status, and the JSON of the answer."""
     sent = {"headers": headers} if body is None else {"headers": headers, "json": body}
     response = server.pool.request(method, f"{server.url}{path}", **sent)

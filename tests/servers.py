@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import urllib3
 
@@ -23,6 +23,15 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+class Address(Protocol):
+    """What a client has to know of a server, or of a proxy before it. `opened` is what to drop at its end."""
+
+    port: int
+    url: str
+    pool: urllib3.PoolManager
+    opened: list[Callable[[], None]]
 
 
 class Server:

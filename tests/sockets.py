@@ -14,7 +14,7 @@ from typing import Any
 import urllib3
 import websocket
 
-from tests.servers import PATIENCE_S, Server
+from tests.servers import PATIENCE_S, Address
 
 Event = tuple[str, dict[str, Any]]
 
@@ -34,7 +34,7 @@ class Gone(Exception):
 class Socket:
     """One connection. `heard` are the events that came while something else was waited for."""
 
-    def __init__(self, server: Server, token: object = None, **options: Any) -> None:
+    def __init__(self, server: Address, token: object = None, **options: Any) -> None:
         url = f"ws://127.0.0.1:{server.port}{HANDSHAKE}websocket"
         self.line = websocket.create_connection(url, timeout=PATIENCE_S, **options)
         self.heard: deque[Event] = deque()
@@ -139,7 +139,7 @@ class Socket:
 class Polling:
     """An Engine.IO connection over HTTP. It connects to the namespace only when told to."""
 
-    def __init__(self, server: Server, **headers: str) -> None:
+    def __init__(self, server: Address, **headers: str) -> None:
         self._server = server
         self._headers = headers
         self._path = f"{HANDSHAKE}polling"
