@@ -10,7 +10,7 @@ WITHOUT_SERVER := -m "not server and not browser"
 run: $(VENV)/.run $(if $(filter gevent,$(RUNTIME)),$(VENV)/.gevent)
 	$(BIN)/python -m backend
 
-test: $(VENV)/.dev tests/node/node_modules/.done chromium compiler redis
+test: $(VENV)/.dev tests/node/node_modules/.done chromium compiler redis nginx haproxy
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev tests/node/node_modules/.done redis
@@ -68,6 +68,14 @@ redis: $(VENV)/.dev
 		echo "Redis is missing; installing it with apt-get"; \
 		(apt-get update -qq && apt-get install -y -qq redis-server) || { \
 			echo "Install Redis (apt-get install redis-server) and run make test again" >&2; exit 1; }; }
+
+# The proxies that the tests put before the server: the system's, else Debian's.
+.PHONY: nginx haproxy
+nginx haproxy:
+	@PATH="$$PATH:/usr/sbin" command -v $@ >/dev/null || { \
+		echo "$@ is missing; installing it with apt-get"; \
+		(apt-get update -qq && apt-get install -y -qq $@) || { \
+			echo "Install it (apt-get install $@) and run make test again" >&2; exit 1; }; }
 
 # What loads the server in `make bench` is written in C: the system's compiler, else Debian's.
 .PHONY: compiler
