@@ -47,6 +47,15 @@ RELEASE = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 """
 
+UNASK = """
+local number = redis.call('HGET', KEYS[2], ARGV[1])
+if number and tonumber(number) == redis.call('LLEN', KEYS[1]) - 1 then
+    redis.call('RPOP', KEYS[1])
+    redis.call('HDEL', KEYS[2], ARGV[1])
+end
+"""
+"""Takes a session's last message back, if it is the one of this id."""
+
 
 class RedisStreams:
     """A running answer's claims on its session and its key point to it; a claim whose answer has ended, or
@@ -272,6 +281,8 @@ class RedisStreams:
             keys = SessionKeys(header.owner, header.session_id)
             end.append(("EVAL", RELEASE, 1, keys.claim, header.stream_id))
             end.append(("SREM", keys.streams, header.stream_id))
+            # It may have been saved although that was not heard; before the claim goes, nobody can ask again.
+            end.insert(0, ("EVAL", UNASK, 2, keys.messages, keys.numbers, header.question_id))
         if header.idempotency:
             end.append(("EVAL", RELEASE, 1, idempotency_key(header.idempotency), key_value(header)))
         self._link.call(*end, *let_go(header))
