@@ -1,4 +1,4 @@
-"""A question that was refused because Redis was away, though it had taken it."""
+"""Questions that were refused because Redis or their server was away."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
+from backend.chat.events import Failed
+from backend.chat.keeper import Keeper
 from backend.chat.sessions import Message, Session
+from backend.stores.redis.client import connector
+from backend.stores.redis.keys import PROCESSES
+from tests.programs import until
 from tests.stores.kinds import Stores
 from tests.stores.test_contract import header
 
@@ -39,3 +44,18 @@ def test_a_refused_question_takes_no_other_with_it(open_stores: Callable[..., St
     asked(stores, "0")
     stores.streams.discard(stores.streams.create(header("1", "s")))
     assert questions(stores) == ["0"]
+
+
+def test_who_joined_an_answer_that_never_began_is_told_to_ask_again(
+    open_stores: Callable[..., Stores], place: str
+) -> None:
+    writing, reading, ending = open_stores(), open_stores(), open_stores()
+    writing.streams.create(header("1", "s", writer="dead"))
+    joined = reading.streams.get("", "1")
+    client = connector(place)()
+    client.execute_command("ZADD", PROCESSES, 0, "dead")
+    client.close()
+    keeper = Keeper(ending.sessions, ending.streams, ending.runtime)
+    until(lambda: keeper.recover() or joined.closing, "it is ended")
+    assert isinstance(joined.closing, Failed)
+    assert joined.closing.type == "unavailable"
