@@ -127,6 +127,10 @@ class StreamStore(Protocol):
     def running(self, owner: str, session_id: str) -> Log | None:
         """The answer a session is giving now."""
 
+    def affirm(self, log: Log) -> None:
+        """It begins: its question is saved. Raises Unavailable if others have taken it for one that was left
+        behind before that, and dropped it."""
+
     def append(self, log: Log, entries: list[Entry]) -> None:
         """Add what was generated. Raises LogClosed."""
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 import orjson
 
 from backend.chat.errors import IdempotencyMismatch, NotFound, SessionBusy, StreamExpired, Unavailable
-from backend.chat.events import Closing, Entry, Header
+from backend.chat.events import Closing, Entry, Failed, Header
 from backend.chat.log import Log
 from backend.chat.ports import Runtime
 from backend.chat.requests import Idempotency
@@ -87,6 +87,11 @@ class RedisStreams:
         self._own[header.stream_id] = self._writing.begin(log)
         try:
             joined = self._claim_session(header) or self._claim_key(header)
+        except Unavailable as exc:
+            # It may have been created all the same, and joined.
+            log.close(Failed.because(exc, tokens=0, at=self._runtime.now()))
+            self.discard(log)
+            raise
         except Exception:
             self.discard(log)
             raise
@@ -100,7 +105,10 @@ class RedisStreams:
         return self._of_key(idempotency, held) if held else None
 
     def get(self, owner: str, stream_id: str) -> Log:
-        log = self._find(stream_id)
+        """One that was refused is still there for a while for who joined it."""
+        return self._of_owner(owner, stream_id, self._find(stream_id) or self._mirrors.refused(stream_id))
+
+    def _of_owner(self, owner: str, stream_id: str, log: Log | None) -> Log:
         if log is not None and log.header.owner == owner:
             return log
         if log is None and self._link.get("GET", StreamKeys(stream_id).tombstone) == owner.encode():
@@ -114,6 +122,14 @@ class RedisStreams:
     def of_caller(self, header: Header) -> int:
         """How many answers the caller of one that begins here has running in all processes."""
         return self._own[header.stream_id].of_caller
+
+    def affirm(self, log: Log) -> None:
+        """Only while this process's lease is not held can anybody have dropped it."""
+        if self._presence.held_since(self._own_of(log).begun_s):
+            return
+        top = self._link.get(*rows.last(StreamKeys(log.header.stream_id).log))
+        if not top or rows.discarded(top):
+            raise Unavailable("This server was away for too long; ask again", 1)
 
     def append(self, log: Log, entries: list[Entry]) -> None:
         self._writing.append(self._own_of(log), entries)
@@ -238,7 +254,7 @@ class RedisStreams:
         """The answer a known key belongs to; None if that is no longer kept."""
         owner, stream_id, fingerprint = orjson.loads(held)
         try:
-            log = self.get(owner, stream_id)
+            log = self._of_owner(owner, stream_id, self._find(stream_id))
         except (StreamExpired, NotFound):
             return None
         if fingerprint != idempotency.fingerprint:
