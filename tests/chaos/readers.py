@@ -156,6 +156,7 @@ class Reader:
         if self.stream_id is not None:
             raise Violation("two answers", f"{self.stream_id}, then {stream_id}")
         self.stream_id = stream_id
+        self.note(f"it is {stream_id}")
         self.known.set()
 
     @property
