@@ -77,6 +77,8 @@ class Writing:
         while True:
             if not self._link.wait_up(self._patience_s()):
                 raise unavailable()
+            if end is not None and own.log.sealed:
+                raise LogClosed(own.log.header.stream_id)  # while it waited
             try:
                 generation = self._link.generation
                 if own.generation != generation:
