@@ -132,10 +132,21 @@ def test_a_model_server_without_a_key_needs_only_its_address(tmp_path: Path) -> 
 
 
 def test_a_config_does_not_show_its_keys(tmp_path: Path) -> None:
-    keys = {"OPENAI_API_KEY": "sk-canary", "JWT_SECRET": "canary" * 9, "METRICS_TOKEN": "canary"}
+    keys = {
+        "OPENAI_API_KEY": "sk-canary",
+        "JWT_SECRET": "canary" * 9,
+        "METRICS_TOKEN": "canary",
+        "STORE_URL": "redis+sentinel://:p%40canary@a,b/parley",
+    }
     config = load(keys, tmp_path)
     assert "canary" not in repr(config)
-    assert config.secrets == ["sk-canary", "canary" * 9, "canary"]
+    assert config.secrets == ["sk-canary", "p@canary", "canary" * 9, "canary"]
+
+
+def test_an_address_with_a_password_in_it_is_not_shown_when_it_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="STORE_URL") as refusal:
+        load({"STORE_URL": "redi://:canary@host"}, tmp_path)
+    assert "canary" not in str(refusal.value)
 
 
 MODELS_FILE = """
