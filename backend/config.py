@@ -18,6 +18,8 @@ from backend.models_file import GroupRow, ModelRow, ModelsFile, UpstreamRow, rea
 from backend.values import (
     SHARED_STORES,
     hosts,
+    log_format,
+    log_level,
     one_of,
     origins,
     port,
@@ -91,8 +93,8 @@ class Config:
     session_ttl_s: float | None = variable("SESSION_TTL", some_seconds, None)
     lease_s: float = variable("LEASE_S", some_seconds, 10.0)
     drain_s: float = variable("DRAIN_S", seconds, 30.0)
-    log_level: str = variable("LOG_LEVEL", one_of("debug", "info", "warning", "error", any_case=True), "info")
-    log_format: str = variable("LOG_FORMAT", one_of("text", "json", any_case=True), "text")
+    log_level: str = variable("LOG_LEVEL", log_level, "info")
+    log_format: str = variable("LOG_FORMAT", log_format, "text")
     metrics_token: str | None = variable("METRICS_TOKEN", str, None, secret=True)
     upstreams: tuple[UpstreamRow, ...] = ()
     groups: tuple[GroupRow, ...] = ()

@@ -40,12 +40,15 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         {"LOG_LEVEL": "loud"},
         {"LOG_FORMAT": "xml"},
         {"STORE_URL": "sqlite://"},
+        {"STORE_URL": "redis://"},
         {"STORE_URL": "postgresql://x"},
         {"PORT": "65536"},
         {"ALLOWED_HOSTS": "https://example.org"},
         {"ALLOWED_HOSTS": "example.org:80"},
         {"CORS_ORIGINS": "example.org"},
         {"CORS_ORIGINS": "https://example.org/path"},
+        {"WORKERS": "0"},
+        {"WORKERS": "65"},
         {"WORKERS": "2"},
         {"RUNTIME": "asyncio"},
         {"AUTH": "none"},
@@ -72,6 +75,14 @@ def test_a_wrong_value_is_refused_and_the_sentence_names_the_variable(
 ) -> None:
     with pytest.raises(Misconfigured, match=next(iter(env))):
         load(env, tmp_path)
+
+
+def test_several_workers_need_a_store_that_they_share(tmp_path: Path) -> None:
+    for store in ("memory://", "sqlite:///var/chat.db"):
+        with pytest.raises(Misconfigured, match=r"WORKERS=3 needs a store .*: set STORE_URL=redis://"):
+            load({"WORKERS": "3", "STORE_URL": store}, tmp_path)
+    for store in ("redis://localhost", "unix:///run/redis.sock", "rediss+cluster://a:1,b:2"):
+        assert load({"WORKERS": "3", "STORE_URL": store}, tmp_path).workers == 3
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
