@@ -6,10 +6,11 @@ import os
 import sys
 from pathlib import Path
 
-from backend import runtime
+from backend import runtime, workers
 from backend.chat.errors import Misconfigured
 
 try:
+    worker = workers.enter(os.environ, Path.cwd()) if sys.argv[1:] in ([], ["serve"]) else None
     green = runtime.start(os.environ, Path.cwd())
 except Misconfigured as exc:
     print(f"parley: {exc}", file=sys.stderr)
@@ -43,7 +44,7 @@ def main() -> int:
         if arguments.command == "token":
             print(token(settings, arguments.sub, arguments.ttl, arguments.scope))
             return 0
-        return serving.run(settings, green)
+        return serving.run(settings, green, worker)
     except Misconfigured as exc:
         print(f"parley: {exc}", file=sys.stderr)
         return 2

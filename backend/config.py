@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
@@ -18,6 +18,8 @@ from backend.models_file import GroupRow, ModelRow, ModelsFile, UpstreamRow, rea
 from backend.values import (
     SHARED_STORES,
     hosts,
+    log_format,
+    log_level,
     one_of,
     origins,
     port,
@@ -49,7 +51,7 @@ class Config:
     port: int = variable("PORT", port, 5000)
     runtime: str = variable("RUNTIME", one_of("eventlet", "gevent"), "eventlet")
     workers: int = variable("WORKERS", workers, 1)
-    store_url: str = variable("STORE_URL", store, "sqlite:///var/chat.db")
+    store_url: str = variable("STORE_URL", store, "sqlite:///var/chat.db", secret=True)
     allowed_hosts: frozenset[str] = variable("ALLOWED_HOSTS", hosts, frozenset())
     cors_origins: frozenset[str] = variable("CORS_ORIGINS", origins, frozenset())
     auth: str = variable("AUTH", one_of("optional", "required", "off"), "optional")
@@ -91,8 +93,8 @@ class Config:
     session_ttl_s: float | None = variable("SESSION_TTL", some_seconds, None)
     lease_s: float = variable("LEASE_S", some_seconds, 10.0)
     drain_s: float = variable("DRAIN_S", seconds, 30.0)
-    log_level: str = variable("LOG_LEVEL", one_of("debug", "info", "warning", "error", any_case=True), "info")
-    log_format: str = variable("LOG_FORMAT", one_of("text", "json", any_case=True), "text")
+    log_level: str = variable("LOG_LEVEL", log_level, "info")
+    log_format: str = variable("LOG_FORMAT", log_format, "text")
     metrics_token: str | None = variable("METRICS_TOKEN", str, None, secret=True)
     upstreams: tuple[UpstreamRow, ...] = ()
     groups: tuple[GroupRow, ...] = ()
@@ -104,7 +106,8 @@ class Config:
     def secrets(self) -> list[str]:
         """What no log may show."""
         keys = [row.api_key for row in self.upstreams]
-        return [secret for secret in (*keys, self.jwt_secret, self.metrics_token) if secret]
+        password = unquote(urlsplit(self.store_url).password or "")
+        return [secret for secret in (*keys, password, self.jwt_secret, self.metrics_token) if secret]
 
     def url(self, port: int | None = None) -> str:
         """Where it listens, as one would type it."""
@@ -127,7 +130,7 @@ def load(environ: Mapping[str, str], folder: Path) -> Config:
     for row in fields(Config):
         text = env.get(row.metadata.get("name", ""))
         if text is not None:
-            values[row.name] = _read(row.metadata["name"], row.metadata["read"], text)
+            values[row.name] = _read(row.metadata["name"], row.metadata["read"], text, shown=row.repr)
     models = _models_file(env, folder)
     upstreams = (*known_upstreams(env), *models.upstreams)
     names = [row.name for row in upstreams]
@@ -200,8 +203,9 @@ def _models_file(env: Mapping[str, str], folder: Path) -> ModelsFile:
     return read_models_file(path, env)
 
 
-def _read(name: str, read: Callable[[str], Any], text: str) -> Any:
+def _read(name: str, read: Callable[[str], Any], text: str, *, shown: bool) -> Any:
     try:
         return read(text)
     except ValueError as exc:
-        raise Misconfigured(f"{name} must be {exc}, not {text!r}") from exc
+        given = f", not {text!r}" if shown else ""
+        raise Misconfigured(f"{name} must be {exc}{given}") from exc

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import signal
 from collections.abc import Callable
 from functools import partial
 
 from backend import runtime as runtimes
 from backend.app import build
-from backend.chat.errors import Misconfigured, Unavailable
+from backend.chat.errors import Unavailable
 from backend.chat.ports import Runtime
 from backend.config import Config
 from backend.telemetry import logs
+from backend.workers import Worker
 
 logger = logging.getLogger("backend")
 
@@ -26,32 +28,42 @@ COLLECT_AFTER = 10_000
 
 class _Ending:
     """What the signals asked for: SIGTERM, or SIGHUP when its terminal goes, a patient end; SIGINT or a
-    second signal an end now."""
+    second signal an end now. A worker may get SIGTERM twice, from its parent and from whoever ends the
+    whole group, and is hurried by SIGINT alone; SIGHUP tells it that others accept in its place."""
 
-    def __init__(self, drain_s: float) -> None:
+    def __init__(self, drain_s: float, worker: Worker | None) -> None:
         self.patience_s: float | None = None
+        self.replaced = False
         self._drain_s = drain_s
+        self._worker = worker
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, self._received)
 
-    def _received(self, number: int, _frame: object) -> None:
-        hurried = number == signal.SIGINT or self.patience_s is not None
-        self.patience_s = 0.0 if hurried else self._drain_s
+    def wait(self, runtime: Runtime) -> None:
+        """Until a signal. A worker whose parent is gone makes room for the next one."""
+        while self.patience_s is None:
+            runtime.sleep(POLL_S)
+            if self._worker and self._worker.orphaned():
+                logger.error("the parent process is gone")
+                self._received(signal.SIGHUP)
+
+    def _received(self, number: int, _frame: object = None) -> None:
+        again = self.patience_s is not None and self._worker is None
+        if number == signal.SIGINT or again:
+            self.patience_s = 0.0
+        elif self.patience_s is None:
+            self.patience_s = self._drain_s
+            self.replaced = number == signal.SIGHUP and self._worker is not None
 
 
-def run(config: Config, runtime: Runtime) -> int:
-    """Serve until a signal; the process's exit code. Raises Misconfigured."""
-    logs.install(config.log_level, config.log_format, config.secrets)
-    try:
-        listener = runtimes.listen(config.host, config.port)
-    except OSError as exc:
-        raise Misconfigured(
-            f"Nothing can listen on {config.host} port {config.port}: {exc.strerror}; set HOST or PORT"
-        ) from exc
+def run(config: Config, runtime: Runtime, worker: Worker | None = None) -> int:
+    """Serve until a signal, alone or as one of several; the process's exit code. Raises Misconfigured."""
+    logs.install(config.log_level, config.log_format, config.secrets, os.getpid() if worker else None)
+    listener = runtimes.inherit(worker.listener) if worker else runtimes.listen(config.host, config.port)
     program = build(config, runtime, runtimes.WebSocketWSGI)
-    ending = _Ending(config.drain_s)
+    ending = _Ending(config.drain_s, worker)
     bounds = runtimes.Bounds(config.max_body_bytes, config.head_timeout_s, config.body_timeout_s)
-    server = runtimes.HttpServer(program.app, listener, bounds, runtime)
+    server = runtimes.HttpServer(program.app, listener, bounds, runtime, shared=worker is not None)
     runtime.spawn(server.run)
     for chore in program.chores:
         runtime.spawn(partial(tend, chore, runtime))
@@ -61,9 +73,12 @@ def run(config: Config, runtime: Runtime) -> int:
         logger.warning("%s is set, but this version has nothing that heeds it", name)
     collect_rarely()
     logger.info("serving on %s", config.url(listener.getsockname()[1]))
-    while ending.patience_s is None:
-        runtime.sleep(POLL_S)
+    if worker:
+        worker.ready()
+    ending.wait(runtime)
     logger.info("ending: %d answers are running", program.engine.live_count)
+    if ending.replaced:
+        server.leave()
     program.engine.drain(lambda: ending.patience_s or 0.0)
     program.sockets.drain()
     server.close(CLOSE_S)

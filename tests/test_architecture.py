@@ -36,6 +36,8 @@ FILES: dict[str, tuple[set[str], set[str]]] = {
     "values": (set(), set()),
     "models_file": ({"chat"}, {"pydantic"}),
     "app": ({"*"}, {"flask", "flask_limiter", "limits", "werkzeug"}),
+    "parent": (set(), set()),
+    "workers": ({"chat", "parent", "runtime", "telemetry", "values"}, set()),
     "serving": ({"*"}, set()),
     "check": (set(), {"urllib3"}),
     "__main__": ({"*"}, set()),

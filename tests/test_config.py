@@ -40,12 +40,15 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         {"LOG_LEVEL": "loud"},
         {"LOG_FORMAT": "xml"},
         {"STORE_URL": "sqlite://"},
+        {"STORE_URL": "redis://"},
         {"STORE_URL": "postgresql://x"},
         {"PORT": "65536"},
         {"ALLOWED_HOSTS": "https://example.org"},
         {"ALLOWED_HOSTS": "example.org:80"},
         {"CORS_ORIGINS": "example.org"},
         {"CORS_ORIGINS": "https://example.org/path"},
+        {"WORKERS": "0"},
+        {"WORKERS": "65"},
         {"WORKERS": "2"},
         {"RUNTIME": "asyncio"},
         {"AUTH": "none"},
@@ -72,6 +75,14 @@ def test_a_wrong_value_is_refused_and_the_sentence_names_the_variable(
 ) -> None:
     with pytest.raises(Misconfigured, match=next(iter(env))):
         load(env, tmp_path)
+
+
+def test_several_workers_need_a_store_that_they_share(tmp_path: Path) -> None:
+    for store in ("memory://", "sqlite:///var/chat.db"):
+        with pytest.raises(Misconfigured, match=r"WORKERS=3 needs a store .*: set STORE_URL=redis://"):
+            load({"WORKERS": "3", "STORE_URL": store}, tmp_path)
+    for store in ("redis://localhost", "unix:///run/redis.sock", "rediss+cluster://a:1,b:2"):
+        assert load({"WORKERS": "3", "STORE_URL": store}, tmp_path).workers == 3
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
@@ -132,10 +143,21 @@ def test_a_model_server_without_a_key_needs_only_its_address(tmp_path: Path) -> 
 
 
 def test_a_config_does_not_show_its_keys(tmp_path: Path) -> None:
-    keys = {"OPENAI_API_KEY": "sk-canary", "JWT_SECRET": "canary" * 9, "METRICS_TOKEN": "canary"}
+    keys = {
+        "OPENAI_API_KEY": "sk-canary",
+        "JWT_SECRET": "canary" * 9,
+        "METRICS_TOKEN": "canary",
+        "STORE_URL": "redis+sentinel://:p%40canary@a,b/parley",
+    }
     config = load(keys, tmp_path)
     assert "canary" not in repr(config)
-    assert config.secrets == ["sk-canary", "canary" * 9, "canary"]
+    assert config.secrets == ["sk-canary", "p@canary", "canary" * 9, "canary"]
+
+
+def test_an_address_with_a_password_in_it_is_not_shown_when_it_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="STORE_URL") as refusal:
+        load({"STORE_URL": "redi://:canary@host"}, tmp_path)
+    assert "canary" not in str(refusal.value)
 
 
 MODELS_FILE = """

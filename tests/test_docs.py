@@ -23,7 +23,7 @@ from playwright.sync_api import Browser, Page
 from backend.app import build
 from backend.chat.errors import ParleyError
 from backend.chat.events import Price
-from backend.config import NOT_YET, Config, load
+from backend.config import Config, load
 from backend.models import models
 from backend.providers.demo import Script
 from backend.reference.routes import operations
@@ -86,7 +86,7 @@ def own_variables() -> dict[str, Any]:
 def other_variables() -> set[str]:
     """Those that the code reads besides."""
     source = (ROOT / "backend" / "config.py").read_text("utf-8")
-    return set(NOT_YET) | set(re.findall(r'\benv(?:\.get\(|\[)"([A-Z_]+)"', source))
+    return set(re.findall(r'\benv(?:\.get\(|\[)"([A-Z_]+)"', source))
 
 
 def get(server: Server, path: str) -> Any:
@@ -123,11 +123,6 @@ def test_the_upstreams_of_the_table_are_those_of_the_code(tmp_path: Path) -> Non
     assert openai.base_url == variables()["OPENAI_BASE_URL"]
     assert [model.name for model in openai.models] == [variables()["OPENAI_MODELS"]]
     assert [model.name for model in gemini.models] == [variables()["GEMINI_MODELS"]]
-
-
-def test_values_that_are_not_there_yet_are_not_promised() -> None:
-    for name, values in NOT_YET.items():
-        assert variables()[name] == values[0]
 
 
 def test_the_example_of_env_has_every_variable_and_changes_nothing(tmp_path: Path) -> None:

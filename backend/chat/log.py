@@ -64,6 +64,11 @@ class Log:
         return self.closing.state if self.closing else "running"
 
     @property
+    def sealed(self) -> bool:
+        """Whether it takes no more entries."""
+        return self._sealed
+
+    @property
     def text(self) -> str:
         """All text so far."""
         return self.text_until(self.offset)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -14,10 +15,10 @@ from dotenv import dotenv_values
 from backend.chat.errors import Misconfigured
 from backend.chat.ports import Runtime
 from backend.runtime.body import Bounds
-from backend.runtime.server import HttpServer, listen
+from backend.runtime.server import HttpServer, inherit, listen
 from backend.runtime.websocket import WebSocketWSGI
 
-__all__ = ["LIBRARIES", "Bounds", "HttpServer", "WebSocketWSGI", "listen", "start"]
+__all__ = ["LIBRARIES", "Bounds", "HttpServer", "WebSocketWSGI", "inherit", "listen", "setting", "start"]
 
 LIBRARIES = {"eventlet": "backend.runtime.on_eventlet", "gevent": "backend.runtime.on_gevent"}
 """What `RUNTIME` may be; the first is the default. Only the chosen one is imported."""
@@ -28,7 +29,7 @@ def start(environ: Mapping[str, str], folder: Path) -> Runtime:
 
     Raises Misconfigured.
     """
-    name = environ.get("RUNTIME") or _written(folder / ".env") or next(iter(LIBRARIES))
+    name = setting("RUNTIME", environ, folder) or next(iter(LIBRARIES))
     if name not in LIBRARIES:
         raise Misconfigured(f"RUNTIME must be {' or '.join(LIBRARIES)}, not {name!r}")
     try:
@@ -40,9 +41,11 @@ def start(environ: Mapping[str, str], folder: Path) -> Runtime:
     return runtime
 
 
-def _written(path: Path) -> str | None:
-    """What the file says, if it can be read; that it cannot is told with all its other settings."""
-    try:
-        return dotenv_values(path).get("RUNTIME")
-    except (OSError, UnicodeDecodeError):
-        return None
+def setting(name: str, environ: Mapping[str, str], folder: Path) -> str | None:
+    """What a variable says that is needed before the others are read. That `folder/.env` cannot be read is
+    told with those."""
+    text = environ.get(name, "").strip()
+    if not text:
+        with suppress(OSError, UnicodeDecodeError):
+            text = (dotenv_values(folder / ".env").get(name) or "").strip()
+    return text or None

@@ -34,6 +34,8 @@ class Service(Protocol):
     address: tuple[str, int]
     answering: int
     closing: bool
+    waiting: dict[socket.socket, bool]
+    """Those that have sent nothing of their next request, and whether it is not their first."""
 
 
 class Gone(ConnectionError):
@@ -48,6 +50,7 @@ class Connection:
         self._service = service
         self._incoming = Incoming(sock)
         self._taken = False
+        self._asked = False
 
     def converse(self) -> None:
         """From the first request to the last."""
@@ -108,14 +111,24 @@ class Connection:
     def _read_head(self) -> Head | None:
         """A head has its time from its first byte on; waiting for that one is waiting between requests."""
         try:
-            with self._incoming.within(KEEPALIVE_S):
-                if not self._incoming.wait():
-                    return None
+            if not self._wait():
+                return None
             with self._incoming.within(self._service.bounds.head_s):
                 raw = self._incoming.read_head()
         except TimeoutError:
             return None
+        self._asked = True
         return read_head(*split_head(raw))
+
+    def _wait(self) -> bool:
+        """For the first byte of a request; False if there is none to come. Raises TimeoutError."""
+        waiting = self._service.waiting
+        waiting[self._socket] = self._asked
+        try:
+            with self._incoming.within(KEEPALIVE_S):
+                return self._incoming.wait()
+        finally:
+            del waiting[self._socket]
 
     def _answer(self, head: Head, body: Body) -> bool:
         """Have the application answer; whether the connection can go on."""

@@ -25,9 +25,10 @@ _CONTEXT = "\nDuring handling of the above exception, another exception occurred
 class Lines(logging.Formatter):
     """What both formats have in common."""
 
-    def __init__(self, redaction: Redaction) -> None:
+    def __init__(self, redaction: Redaction, pid: int | None = None) -> None:
         super().__init__()
         self._clean = redaction.clean
+        self._pid = pid
 
     def message(self, record: logging.LogRecord) -> str:
         try:
@@ -68,7 +69,8 @@ class TextLines(Lines):
     def format(self, record: logging.LogRecord) -> str:
         fields = self.fields(record)
         named = "".join(f" {name}={fields[name]}" for name in SHOWN if name in fields)
-        line = f"{timestamp(record)} {record.levelname} {record.name}: {self.message(record)}{named}"
+        source = record.name if self._pid is None else f"{record.name}[{self._pid}]"
+        line = f"{timestamp(record)} {record.levelname} {source}: {self.message(record)}{named}"
         story = self.story(record)
         return f"{line}\n{story}" if story else line
 
@@ -84,6 +86,8 @@ class JsonLines(Lines):
             "message": self.message(record),
             **self.fields(record),
         }
+        if self._pid is not None:
+            line["pid"] = self._pid
         if story := self.story(record):
             line["traceback"] = story
         return json.dumps(line)

@@ -14,13 +14,14 @@ FORMATS = {"text": TextLines, "json": JsonLines}
 SOCKETS = ("socketio", "socketio.server", "engineio", "engineio.server")
 
 
-def install(level: str, format: str, secrets: Iterable[str]) -> None:
+def install(level: str, format: str, secrets: Iterable[str], pid: int | None = None) -> None:
     """Log to stderr from `level` on, without these secrets. Installing again replaces what was there.
+    `pid` stands in every line, where several processes write to one log.
 
     The level is for our own lines: what libraries say below a warning quotes addresses and payloads.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(FORMATS[format](Redaction(secrets)))
+    handler.setFormatter(FORMATS[format](Redaction(secrets), pid))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("backend").setLevel(level.upper())
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings quote addresses, too

@@ -160,7 +160,10 @@ def test_a_second_server_on_the_same_store_is_refused_with_a_sentence(
         ({"JWT_ALGORITHM": "RS256"}, "needs JWT_PUBLIC_KEY or JWKS_URL"),
         ({"JWKS_URL": "https://id.example.org/keys"}, "set JWT_ALGORITHM"),
         ({"CORS_ORIGINS": "*"}, "CORS_ORIGINS must be a comma list of origins"),
-        ({"STORE_URL": "redis://localhost"}, "STORE_URL must be memory:// or sqlite:///"),
+        (
+            {"STORE_URL": "postgresql://localhost"},
+            "STORE_URL must be memory://, sqlite:///<file> or redis://",
+        ),
         ({"STORE_URL": "sqlite:////proc/nowhere/chat.db"}, "cannot be used"),
         ({"DEFAULT_MODEL": "gpt-9"}, "DEFAULT_MODEL=gpt-9 is none of the models: demo"),
         ({"OPENAI_API_KEY": "sk-x", "OPENAI_BASE_URL": "localhost:1"}, "OPENAI_BASE_URL"),

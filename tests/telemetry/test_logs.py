@@ -59,6 +59,11 @@ def test_a_line_for_machines() -> None:
     )
 
 
+def test_of_several_processes_a_line_says_which_one_it_is_from() -> None:
+    assert TextLines(Redaction([]), 71).format(record("up")).endswith(" INFO backend.test[71]: up")
+    assert json.loads(JsonLines(Redaction([]), 71).format(record("up")))["pid"] == 71
+
+
 def test_a_traceback_has_its_own_lines_and_its_causes() -> None:
     try:
         raise KeyError("outer") from raised("inner")

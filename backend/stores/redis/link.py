@@ -48,10 +48,11 @@ def full() -> Unavailable:
 class Call:
     """Some commands on their way, and what became of them."""
 
-    __slots__ = ("away", "commands", "done", "replies")
+    __slots__ = ("away", "commands", "done", "replied", "replies")
 
-    def __init__(self, commands: Sequence[Command]) -> None:
+    def __init__(self, commands: Sequence[Command], replied: Signal) -> None:
         self.commands = commands
+        self.replied = replied
         self.replies: list[Any] = []
         self.done = False
         self.away = False
@@ -75,7 +76,6 @@ class Link:
         self._client: Client = None
         self._runtime = runtime
         self._changed: Signal = runtime.signal()
-        self._replied: Signal = runtime.signal()
         self._gathering = Gathering(self._exchange, runtime)
         self._ending = ending
 
@@ -83,10 +83,10 @@ class Link:
         """Their replies, in their order; an error about a command is its reply. Raises Unavailable."""
         if not self.up:
             raise unavailable()
-        call = Call(commands)
+        call = Call(commands, self._runtime.signal())
         self._gathering.add(call)
         while not call.done:
-            self._replied.wait_for(lambda: call.done, 60.0)
+            call.replied.wait_for(lambda: call.done, 60.0)
         if call.away:
             raise unavailable()
         if any(isinstance(reply, OutOfMemoryError) for reply in call.replies):
@@ -109,7 +109,7 @@ class Link:
     def post(self, *commands: Command) -> None:
         """Send them soon; nobody waits to hear what became of them."""
         if self.up:
-            self._gathering.add(Call(commands))
+            self._gathering.add(Call(commands, self._runtime.signal()))
 
     def wait_up(self, timeout_s: float) -> bool:
         return self._changed.wait_for(lambda: self.up or self._ending.requested, timeout_s) and self.up
@@ -128,13 +128,16 @@ class Link:
             if not isinstance(exc, Unavailable):
                 self._go_down(exc)
             for call in calls:
-                call.away = call.done = True
+                call.away = True
         else:
+            start = 0
             for call in calls:
-                count = len(call.commands)
-                call.replies, replies = replies[:count], replies[count:]
-                call.done = True
-        self._replied.notify()
+                end = start + len(call.commands)
+                call.replies = replies[start:end]
+                start = end
+        for call in calls:
+            call.done = True
+            call.replied.notify()
 
     def _pipeline(self, commands: list[Command]) -> list[Any]:
         if self._client is None:

@@ -79,6 +79,8 @@ class RedisStreams:
         self._runtime = runtime
         self._ttl_ms = round(ttl_s * 1000)
         self._own: dict[str, Own] = {}
+        self._looked_through = 0
+        """In which generation of the link it was last looked for answers that this process thinks ended."""
         self._unclosed: dict[str, tuple[Own, Closing]] = {}  # ended, but Redis was away
         self._undone: dict[str, Log] = {}  # refused or withdrawn, but Redis was away
 
@@ -176,7 +178,10 @@ class RedisStreams:
             self._link.do(*commands, ("SREM", keys.streams, stream_id))
 
     def abandoned(self) -> list[Log]:
-        found = self._left_by(self._presence.name)
+        found = []
+        if self._looked_through != self._link.generation:
+            self._looked_through = self._link.generation
+            found += self._left_by(self._presence.name)
         for process in self._presence.gone():
             left = self._left_by(process)
             if not left:

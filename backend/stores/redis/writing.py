@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from backend.chat.errors import Unavailable
 from backend.chat.events import Closing, Entry, Route
 from backend.chat.log import Log, LogClosed
 from backend.chat.ports import Runtime
@@ -16,7 +17,8 @@ from backend.stores.redis.presence import Presence
 logger = logging.getLogger(__name__)
 
 PATIENCE_S = 60.0
-"""How long an answer waits for a Redis that is away."""
+"""How long an answer waits for a Redis that is away, or full."""
+PAUSE_S = 0.05
 KEPT_RUNNING_S = 7 * 24 * 3600
 """When what belongs to a running answer would be dropped, if nobody were left to end it."""
 
@@ -32,6 +34,8 @@ class Own:
     route: Route | None = None
     closing: Closing | None = None
     """The one that stands, once it is sealed."""
+    refused_s: float | None = None
+    """Since when Redis takes nothing of it."""
     of_caller: int = 0
     """How many its caller had running when it began, this one included."""
 
@@ -75,27 +79,41 @@ class Writing:
     def _write(self, own: Own, command: Command, end: int | None) -> None:
         """Until it is done; `end` is the offset Redis is at then."""
         while True:
-            if not self._link.wait_up(self._patience_s()):
-                raise unavailable()
+            if end is not None and own.log.sealed:
+                raise LogClosed(own.log.header.stream_id)  # while it waited
             try:
-                generation = self._link.generation
-                if own.generation != generation:
-                    done = self._catch_up(own, end)
-                    own.generation = generation
-                    if done:
-                        return
-                [reply] = self._link.call(command)
-            except type(unavailable()):
+                done = self._try(own, command, end)
+            except Unavailable:
                 own.generation = None
+                self._wait(own)
                 continue
-            if isinstance(reply, bytes):
+            if done:
+                own.refused_s = None
                 return
-            logger.info("a write was refused: %s", reply, extra=named(own.log))
-            own.generation = None
 
-    def _patience_s(self) -> float:
-        """What is left of it: the time counts from when Redis went away."""
-        return max(0.0, self._link.changed_s + PATIENCE_S - self._runtime.monotonic())
+    def _try(self, own: Own, command: Command, end: int | None) -> bool:
+        """Raises Unavailable, and LogClosed."""
+        generation = self._link.generation
+        if own.generation != generation:
+            done = self._catch_up(own, end)
+            own.generation = generation
+            if done:
+                return True
+        [reply] = self._link.call(command)
+        if isinstance(reply, bytes):
+            return True
+        logger.info("a write was refused: %s", reply, extra=named(own.log))
+        own.generation = None
+        return False
+
+    def _wait(self, own: Own) -> None:
+        """For Redis to come back, or for room in it. Raises Unavailable when that takes too long."""
+        now_s = self._runtime.monotonic()
+        own.refused_s = own.refused_s or now_s
+        left_s = own.refused_s + PATIENCE_S - now_s
+        if left_s <= 0 or not self._link.wait_up(left_s):
+            raise unavailable()
+        self._runtime.sleep(PAUSE_S)
 
     def _catch_up(self, own: Own, end: int | None) -> bool:
         """Have Redis know all that the log has; whether it is at offset `end` already. Raises LogClosed when
