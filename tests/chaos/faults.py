@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -118,6 +119,21 @@ async def freeze_redis(stage: Stage, fault: Fault) -> None:
         stage.damage.note("Redis goes on")
 
 
+async def roll(stage: Stage, fault: Fault) -> None:
+    """SIGHUP: where a parent has them, all servers are replaced, one by one."""
+    async with AsyncExitStack() as stack:
+        for server in stage.servers:
+            await stack.enter_async_context(server)
+        for number in range(SERVERS):
+            stage.damage.harm(number)
+        old = stage.fleet.pids()
+        if stage.fleet.workers:
+            await stage.fleet.roll()
+        for number in range(SERVERS):
+            stage.damage.harm(number)
+        stage.damage.note(f"{old} were replaced by {stage.fleet.pids()}")
+
+
 async def reset(stage: Stage, fault: Fault) -> None:
     stage.damage.note(f"{stage.network.reset()} connections were reset")
 
@@ -132,16 +148,20 @@ KINDS: dict[str, Callable[[Stage, Fault], Awaitable[None]]] = {
     "drain": drain,
     "kill-redis": kill_redis,
     "freeze-redis": freeze_redis,
+    "roll": roll,
     "reset": reset,
     "reload": reload,
 }
 WEIGHTS = {"kill": 4, "freeze": 2, "drain": 1}
 """How often one comes; the others once."""
 
+ALONE = tuple(kind for kind in KINDS if kind != "roll")
+"""What can happen to servers without a parent."""
+
 Schedule: TypeAlias = Sequence[Fault]
 
 
-def schedule(seed: int, kinds: Sequence[str] = tuple(KINDS)) -> list[Fault]:
+def schedule(seed: int, kinds: Sequence[str] = ALONE) -> list[Fault]:
     """One to three of these, in their order."""
     chance = random.Random(f"faults of {seed}")
     weights = [WEIGHTS.get(kind, 1) for kind in kinds]

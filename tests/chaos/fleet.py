@@ -96,8 +96,9 @@ class Fleet:
 
     def signal(self, number: int, what: signal.Signals) -> bool:
         """To the server of that number; False if there is none just now."""
-        with suppress(IndexError, ProcessLookupError):
-            os.kill(self.pids()[number], what)
+        with suppress(ZeroDivisionError, ProcessLookupError):
+            pids = self.pids()
+            os.kill(pids[number % len(pids)], what)
             return True
         return False
 
@@ -113,13 +114,20 @@ class Fleet:
             return await asyncio.to_thread(self.servers[number].stop)
         pids = self.pids()
         self.signal(number, signal.SIGTERM)
-        await until(lambda: pids[number] not in self.pids(), DRAIN_S + READY_S)
+        await until(lambda: pids[number % len(pids)] not in self.pids(), DRAIN_S + READY_S)
         return 0
 
     async def revive(self, number: int) -> None:
         """After a kill or an end; a parent does it by itself."""
         if not self.workers:
             await asyncio.to_thread(self.servers[number].restart)
+
+    async def roll(self) -> None:
+        """SIGHUP to the parent; returns when nobody is left of those there were."""
+        old = set(self.pids())
+        self.servers[0].process.send_signal(signal.SIGHUP)
+        patience_s = SERVERS * (DRAIN_S + READY_S)
+        await until(lambda: old.isdisjoint(self.pids()) and len(self.pids()) == SERVERS, patience_s)
 
     def reload_proxy(self) -> None:
         os.kill(self.proxy.pid, signal.SIGHUP)
@@ -129,10 +137,15 @@ class Fleet:
         for server in self.servers:
             await until(lambda server=server: is_ready(server), READY_S)  # type: ignore[misc]
         if self.workers:
-            await until(lambda: len(self.pids()) >= SERVERS, READY_S)
+            await until(lambda: len(self.pids()) == SERVERS, READY_S)
 
     def sizes(self) -> list[Size]:
-        return [size_of(pid) for pid in self.pids()]
+        """Of those that are there."""
+        found = []
+        for pid in self.pids():
+            with suppress(FileNotFoundError):
+                found.append(size_of(pid))
+        return found
 
     def new_log(self, number: int) -> str:
         """What a server has said since it was asked last."""

@@ -129,7 +129,7 @@ async def soak(
     *,
     streams: int,
     tokens: tuple[int, int] = (100, 300),
-    kinds: Sequence[str] = tuple(all_faults.KINDS),
+    kinds: Sequence[str] = all_faults.ALONE,
     workers: bool = False,
 ) -> AsyncIterator[Soak]:
     async with upstream() as answering, fleet(folder, runtime, answering, workers) as running:
