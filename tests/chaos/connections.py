@@ -32,6 +32,7 @@ class Network:
 
     def __init__(self, port: int, chance: random.Random, slow_port: int | None = None) -> None:
         self.slow_port = slow_port
+        self.resets = 0
         self._port = port
         self._chance = chance
         self._open: set[StreamWriter] = set()
@@ -56,6 +57,7 @@ class Network:
 
     def reset(self) -> int:
         """RST on all of them: what was on its way is lost. Gives how many they were."""
+        self.resets += 1
         for writer in (were := list(self._open)):
             with contextlib.suppress(OSError):
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)

@@ -69,6 +69,7 @@ class Reader:
         network: Network,
         chance: random.Random,
         slow: bool,
+        turn: int,
         asker: Reader | None = None,
     ) -> None:
         self.question = question
@@ -81,7 +82,7 @@ class Reader:
         self.text = ""
         self.tries = 0
         self.failed_tries = 0
-        self.refusals = 0
+        self.refusals: list[str] = []
         self.events = 0
         self.trace: list[str] = []
         self.violation: Violation | None = None
@@ -91,17 +92,18 @@ class Reader:
         self._network = network
         self._chance = chance
         self._slow = slow
+        self._turn = turn
         self._number = 0
         self._leaves_at: int | None = None
         self._wait_s = 0.0
 
     @property
     def session_id(self) -> str:
-        return f"chaos-{self.question.seed}-{self.question.number}"
+        return f"chaos-{self._turn}-{self.question.seed}-{self.question.number}"
 
     @property
     def key(self) -> str:
-        return f"key-{self.question.seed}-{self.question.number}"
+        return f"key-{self._turn}-{self.question.seed}-{self.question.number}"
 
     @property
     def by_completion(self) -> bool:
@@ -128,6 +130,10 @@ class Reader:
     def note(self, what: str) -> None:
         self.trace.append(f"{time.monotonic():.3f} at {self.count}: {what}")
 
+    def refuse(self, what: str) -> None:
+        self.note(what)
+        self.refusals.append(what)
+
     async def _try(self) -> None:
         had = self.events
         name = self._chance.choice(self.habits.doors)
@@ -135,13 +141,15 @@ class Reader:
         self._leaves_at = None if leaves is None else self.events + self._chance.randint(1, leaves)
         self._wait_s = 0.0
         self.tries += 1
+        resets = self._network.resets
         try:
             async with self._network.connected(self._slow) as connection:
                 await DOORS[name](self, connection)
             how = "it ended"
         except Cut as cut:
             how = str(cut)
-            self.refusals += self.events == had
+            if self.events == had and self._network.resets == resets:
+                self.refusals.append(how)
         if self.ended is not None:
             self.note(f"{name}: ended as {self.ended}")
             return
@@ -185,8 +193,7 @@ class Reader:
 
     def fail(self, type_: str, what: object) -> None:
         if type_ == REFUSED and not self.count:
-            self.note(f"refused: {what}")
-            self.refusals += 1
+            self.refuse(f"refused: {what}")
             self.stream_id = None
             self.known.clear()
             return
@@ -196,8 +203,7 @@ class Reader:
 
     def refused(self, head: Head, body: bytes) -> None:
         """An HTTP answer that is no stream: come back, or a Violation."""
-        self.note(f"{head.status} {body[:120]!r}")
-        self.refusals += 1
+        self.refuse(f"{head.status} {body[:120]!r}")
         self._wait_s = self._chance.uniform(0.5, 1.0) * float(head.headers.get("retry-after", "0"))
         if head.status not in COME_BACK:
             raise Violation(f"status {head.status}", body[:300])
@@ -314,8 +320,7 @@ def acknowledged(reader: Reader, said: dict[str, Any]) -> bool:
     if said["ok"]:
         reader._know(said["stream_id"])
         return True
-    reader.note(f"refused: {said}")
-    reader.refusals += 1
+    reader.refuse(f"refused: {said}")
     if said["code"] not in COME_BACK or said["code"] == 500:
         raise Violation(f"status {said['code']}", said)
     reader._wait_s = reader._chance.uniform(0.5, 1.0) * said.get("retry_after", 0)

@@ -75,9 +75,11 @@ class Soak:
         self._streams = streams
         self._tokens = tokens
         self._kinds = kinds
+        self._turn = 0
 
     async def seed(self, seed: int) -> Outcome:
         """Questions, faults, and what is wrong afterwards."""
+        self._turn += 1
         chance = random.Random(f"readers of {seed}")
         slow = seed % 3 == 0
         network = Network(self.fleet.proxy.port, chance, self._line.port if slow else None)
@@ -112,9 +114,9 @@ class Soak:
             own = random.Random(chance.random())
             if habits.follows:
                 asker = chance.choice([each for each in readers if not each.by_completion])
-                readers.append(Reader(asker.question, habits, network, own, slow, asker))
+                readers.append(Reader(asker.question, habits, network, own, slow, self._turn, asker))
             else:
-                readers.append(Reader(next(script), habits, network, own, slow))
+                readers.append(Reader(next(script), habits, network, own, slow, self._turn))
         return readers
 
     async def _read(self, reader: Reader, after_s: float) -> None:

@@ -46,9 +46,9 @@ async def verdicts(
     waiting = asyncio.Semaphore(16)
     for found in await asyncio.gather(*[kept(each[0], network, waiting) for each in by_question.values()]):
         wrong += found
-    refusals = sum(reader.refusals for reader in readers)
-    if damage.done == {"reset"} and refusals > max(1, RETURNS * len(readers)):
-        wrong.append(Wrong("return", f"{refusals} errors met those who came back from a reset"))
+    refusals = [each for reader in readers for each in reader.refusals]
+    if damage.done == {"reset"} and len(refusals) > max(1, RETURNS * len(readers)):
+        wrong.append(Wrong("return", f"errors met those who came back from a reset: {refusals}"))
     for number in range(len(fleet.servers)):
         wrong += [Wrong("traceback", text) for text in tracebacks(fleet.new_log(number))]
     return wrong
