@@ -76,7 +76,7 @@ def measured(soaking: Soak, warm: dict[int, Size], *, aloud: bool) -> list[str]:
 
 def main() -> int:
     given = arguments()
-    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of each write to a line that is cut
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it tells of each write to a line that is cut
     if given.keep:
         return asyncio.run(run(given, given.keep))
     with tempfile.TemporaryDirectory(prefix="parley-chaos-") as folder:

@@ -88,7 +88,6 @@ class Soak:
         self._upstream.expect(asked)
         all_tokens = sum(len(question.tokens) for question in asked)
         faults, damage = schedule(seed, self._kinds), Damage()
-        self.fleet.reload_proxy()  # it forgets which servers were gone
         began_s = time.monotonic()
         reading = asyncio.gather(*[self._read(reader, chance.uniform(0, STAGGER_S)) for reader in readers])
         stage = Stage(self.fleet, network, damage)
@@ -98,6 +97,7 @@ class Soak:
         await reading
         took_s = time.monotonic() - began_s
         await inflicting
+        self.fleet.reload_proxy()  # it forgets which servers were gone
         try:
             await self.fleet.ready()
         except TimeoutError:
