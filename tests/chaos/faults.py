@@ -162,11 +162,16 @@ Schedule: TypeAlias = Sequence[Fault]
 
 
 def schedule(seed: int, kinds: Sequence[str] = ALONE) -> list[Fault]:
-    """One to three of these, in their order."""
+    """One to three of these, in their order; a third of them early, when questions are just being asked."""
     chance = random.Random(f"faults of {seed}")
     weights = [WEIGHTS.get(kind, 1) for kind in kinds]
     faults = [
-        Fault(kind, chance.uniform(0.0, 0.95), chance.randrange(SERVERS), chance.uniform(0.1, 1.5))
+        Fault(
+            kind,
+            chance.uniform(0.0, 0.95) ** chance.choice((1, 1, 4)),
+            chance.randrange(SERVERS),
+            chance.uniform(0.1, 1.5),
+        )
         for kind in chance.choices(kinds, weights, k=chance.choice((1, 1, 2, 2, 3)))
     ]
     return sorted(faults, key=lambda fault: fault.part)

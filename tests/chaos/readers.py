@@ -76,6 +76,7 @@ class Reader:
         self.habits = habits
         self.stream_id: str | None = None
         self.ended: str | None = None
+        self.ended_s = 0.0
         self.full_response: str | None = None
         self.finish_reason: str | None = None
         self.count = 0
@@ -124,6 +125,7 @@ class Reader:
             self.violation = Violation("stuck", f"no end in {patience_s:g} s, at {self.count}")
         except (ValueError, KeyError, TypeError, AssertionError) as exc:
             self.violation = Violation("unreadable", repr(exc))
+        self.ended_s = time.monotonic()
         if self.violation is not None:
             self.note(str(self.violation))
 

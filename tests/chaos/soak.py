@@ -47,6 +47,18 @@ class Outcome:
     took_s: float
     healed_s: float
 
+    @property
+    def told_s(self) -> float:
+        """How long after the last harm before it a reader was told at the latest that it is interrupted."""
+        return max(
+            (
+                reader.ended_s - max((at_s for at_s in self.damage.harms if at_s < reader.ended_s), default=0)
+                for reader in self.readers
+                if reader.ended == "interrupted"
+            ),
+            default=0.0,
+        )
+
     def __str__(self) -> str:
         ended = Counter(reader.ended or "unended" for reader in self.readers)
         ends = " ".join(f"{count} {name}" for name, count in sorted(ended.items()))
@@ -54,7 +66,8 @@ class Outcome:
         kinds = Counter(wrong.kind for wrong in self.wrong)
         said = " ".join(f"{count}x {kind}" for kind, count in kinds.items()) or "exact"
         what = ", ".join(map(str, self.faults))
-        return f"seed {self.seed}: {said}; {ends}; {tries} tries; {self.took_s:.1f} s; {what}"
+        late = f" ({self.told_s:.1f} s)" if self.told_s else ""
+        return f"seed {self.seed}: {said}; {ends}{late}; {tries} tries; {self.took_s:.1f} s; {what}"
 
 
 class Soak:
