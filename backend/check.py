@@ -8,14 +8,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
+import simple_websocket
 import urllib3
 
 QUESTION = "Explain in a few words how a streamed answer reaches a browser"
 TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
 """RFC 6750, 2.1."""
-TIMEOUT = urllib3.Timeout(connect=5.0, read=60.0)
+READ_S = 60.0
+TIMEOUT = urllib3.Timeout(connect=5.0, read=READ_S)
 
 
 @dataclass(slots=True)
@@ -46,7 +48,7 @@ def run(url: str, token: str | None = None) -> int:
     conversation = {"messages": [{"role": "user", "content": QUESTION}], "stream": True}
     findings = [
         _ask("sse", f"{url}/api/chat/stream", headers, {"message": QUESTION, "partial": False}, _chat_text),
-        _asked("socket.io", url, partial(_converse, Line(url, headers))),
+        _asked("socket.io", url, partial(_converse, url, headers)),
         _ask("openai", completions, headers, conversation, _chunk_text),
         _ask("openai prompt", completions, headers, {"prompt": QUESTION, "stream": True}, _chunk_text),
     ]
@@ -94,6 +96,8 @@ def _asked(door: str, url: str, stream: Callable[[Finding], Iterator[str | None]
         found.problem = "the stream ended before the answer did"
     except urllib3.exceptions.HTTPError as exc:
         found.problem = f"no answer from {url}: {_reason(exc)}"
+    except (simple_websocket.ConnectionError, simple_websocket.ConnectionClosed, OSError) as exc:
+        found.problem = f"the line broke: {exc}"
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, IndexError, TypeError):
         found.problem = "it does not answer as Parley does"
     except ValueError as exc:
@@ -101,41 +105,70 @@ def _asked(door: str, url: str, stream: Callable[[Finding], Iterator[str | None]
     return found
 
 
-class Line:
-    """A Socket.IO client that polls: packets out by POST, packets in by GET."""
+class OnlyWebSocket(ValueError):
+    """The server does not take polling."""
+
+
+class Line(Protocol):
+    """An Engine.IO connection."""
+
+    def send(self, packet: str) -> None: ...
+
+    def receive(self) -> list[str]:
+        """What has come, waited for if nothing has."""
+
+
+class Polling:
+    """Packets out by POST, packets in by GET."""
 
     def __init__(self, url: str, headers: dict[str, str]) -> None:
         self._url = f"{url}/socket.io/?EIO=4&transport=polling"
         self._headers = headers
         self._pool = urllib3.PoolManager(timeout=TIMEOUT, retries=False)
 
-    def open(self) -> None:
-        """Raises ValueError when the server refuses."""
         (opened,) = self.receive()
         self._url += f"&sid={json.loads(opened[1:])['sid']}"
-        self.send("40")
-        if not (answers := self.receive())[0].startswith("40"):
-            raise ValueError(json.loads(answers[0][2:])["message"])
 
     def send(self, packet: str) -> None:
         self._exchange("POST", packet)
 
     def receive(self) -> list[str]:
-        """What has come, waited for if nothing has."""
         return self._exchange("GET", None).split("\x1e")
-
-    def close(self) -> None:
-        self.send("1")
 
     def _exchange(self, method: str, body: str | None) -> str:
         response = self._pool.request(method, self._url, body=body, headers=self._headers, redirect=False)
         if response.status != 200:
-            raise ValueError(_refusal(response.data))
+            refused = _refusal(response.data)
+            raise OnlyWebSocket(refused) if "connect with WebSocket" in refused else ValueError(refused)
         return response.data.decode()
 
 
-def _converse(line: Line, found: Finding) -> Iterator[str | None]:
-    line.open()
+class WebSocket:
+    def __init__(self, url: str, headers: dict[str, str]) -> None:
+        self._line = simple_websocket.Client(
+            f"{url}/socket.io/?EIO=4&transport=websocket".replace("http", "ws", 1), headers=headers
+        )
+        self.receive()
+
+    def send(self, packet: str) -> None:
+        self._line.send(packet)
+
+    def receive(self) -> list[str]:
+        packet = self._line.receive(READ_S)
+        if packet is None:
+            raise ValueError("it took too long")
+        return [packet]
+
+
+def _converse(url: str, headers: dict[str, str], found: Finding) -> Iterator[str | None]:
+    line: Line
+    try:
+        line = Polling(url, headers)
+    except OnlyWebSocket:
+        line = WebSocket(url, headers)
+    line.send("40")
+    if not (answers := line.receive())[0].startswith("40"):
+        raise ValueError(json.loads(answers[0][2:])["message"])
     found.status = "200"
     line.send("42" + json.dumps(["chat_stream", {"message": QUESTION}]))
     while True:
@@ -147,7 +180,7 @@ def _converse(line: Line, found: Finding) -> Iterator[str | None]:
                 if event == "chat_stream_error":
                     raise ValueError(data["error"])
                 if event == "chat_complete":
-                    line.close()
+                    line.send("1")
                 yield None if event == "chat_complete" else data["token"]
 
 

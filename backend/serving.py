@@ -77,6 +77,7 @@ def run(config: Config, runtime: Runtime, worker: Worker | None = None) -> int:
         worker.ready()
     ending.wait(runtime)
     logger.info("ending: %d answers are running", program.engine.live_count)
+    server.brief = True
     if ending.replaced:
         server.leave()
     program.engine.drain(lambda: ending.patience_s or 0.0)

@@ -33,7 +33,7 @@ class Service(Protocol):
     runtime: Runtime
     address: tuple[str, int]
     answering: int
-    closing: bool
+    brief: bool
     waiting: dict[socket.socket, bool]
     """Those that have sent nothing of their next request, and whether it is not their first."""
 
@@ -106,7 +106,7 @@ class Connection:
             body.discard()
         if self._taken or not body.complete:
             self._linger()
-        return keep and body.complete
+        return keep and body.complete and not self._service.brief
 
     def _read_head(self) -> Head | None:
         """A head has its time from its first byte on; waiting for that one is waiting between requests."""
@@ -136,7 +136,7 @@ class Connection:
         willing = bool(head.minor_version) and not head.lists(b"connection", "close")
         answer = Answer(
             self.send,
-            may_keep=lambda: willing and not service.closing and not body.in_the_way,
+            may_keep=lambda: willing and not service.brief and not body.in_the_way,
             old=not head.minor_version,
             only_head=head.method == "HEAD",
         )

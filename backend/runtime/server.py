@@ -61,8 +61,9 @@ def _detect_vanished(listener: socket.socket) -> None:
 class HttpServer:
     """Has a WSGI application answer, each connection in a green thread, until it is closed.
 
-    `shared`: other processes accept on the same socket. Then no connection is accepted before the last one
-    had its turn, so that a burst is spread over all of them.
+    When it is `brief`, connections are closed after the answer they are at: who asks again comes over another
+    one. `shared`: other processes accept on the same socket. Then no connection is accepted before the last
+    one had its turn, so that a burst is spread over all of them.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class HttpServer:
         self.address: tuple[str, int] = listener.getsockname()[:2]
         self.answering = 0
         self.closing = False
+        self.brief = False
         self.waiting: dict[socket.socket, bool] = {}
         self._listener = listener
         self._shared = shared
@@ -93,7 +95,7 @@ class HttpServer:
         """Leave the shared socket to others, so that nobody new asks here: accept no more, close what is
         idle between two requests, and give who has just come a moment to ask. The socket is closed only
         when nobody waits on it: the kernel would go on telling this process what the others get."""
-        self.closing = True
+        self.closing = self.brief = True
         while self._accepting:
             self.runtime.sleep(POLL_S)
         self._listener.close()
@@ -124,7 +126,7 @@ class HttpServer:
 
     def close(self, patience_s: float) -> None:
         """Accept no more, and let those be answered who are being answered."""
-        self.closing = True
+        self.closing = self.brief = True
         self._listener.close()
         until_s = self.runtime.monotonic() + patience_s
         while self.answering and self.runtime.monotonic() < until_s:
