@@ -65,7 +65,8 @@ class Keeper:
         """
         for log in self._streams.abandoned():
             header = log.header
-            if header.session_id is not None and self._saved(header, header.question_id) is None:
+            begun = header.session_id is None or log.closing is not None
+            if not begun and self._saved(header, header.question_id) is None:
                 log.close(Failed.because(NOT_BEGUN, tokens=0, at=self._runtime.now()))
                 self._streams.discard(log)
                 logger.info("an answer, left behind without its question, is dropped", extra=named(header))
@@ -73,7 +74,7 @@ class Keeper:
             closing = self._closing_of_saved(log)
             if closing is None:
                 interrupted = Failed.because(INTERRUPTED, tokens=log.count, at=self._runtime.now())
-                closing = self._streams.seal(log, replace(interrupted, tail_lost=True))
+                closing = self._streams.seal(log, log.closing or replace(interrupted, tail_lost=True))
                 self.save(log, closing)
             self._streams.close(log, closing)
             logger.info("an answer, left behind, is closed as %s", closing.state, extra=named(header))

@@ -153,7 +153,8 @@ class StreamStore(Protocol):
         """Forget the finished logs of a session, with their keys."""
 
     def abandoned(self) -> list[Log]:
-        """Logs without a closing whose writer is gone; some may be sealed."""
+        """Logs without a closing whose writer is gone; some may be sealed. And those whose closing the store
+        has forgotten, to be sealed and closed again."""
 
     def sweep(self) -> None:
         """Drop what has outlived its time."""

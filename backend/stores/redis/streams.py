@@ -24,12 +24,16 @@ from backend.stores.redis.keys import (
 from backend.stores.redis.link import Command, Link
 from backend.stores.redis.mirrors import Audience, Mirrors
 from backend.stores.redis.presence import Presence
-from backend.stores.redis.writing import KEPT_RUNNING_S, Own, Writing
+from backend.stores.redis.writing import KEPT_RUNNING_S, Own, Writing, named
 
 logger = logging.getLogger(__name__)
 
 DISCARDED_S = 60
 """How long whoever joined an answer that was then refused can still be told why."""
+
+KEPT_ENDED_S = 5.0
+"""How long this process can still write an ended answer again: a Redis that is killed may lose a second or
+two of what it said to have (`appendfsync everysec`)."""
 
 CLAIM = """
 local held = redis.call('GET', KEYS[1])
@@ -81,6 +85,7 @@ class RedisStreams:
         self._own: dict[str, Own] = {}
         self._looked_through = 0
         """In which generation of the link it was last looked for answers that this process thinks ended."""
+        self._ended: dict[str, tuple[float, Own]] = {}  # since when; the last of them, should Redis forget
         self._unclosed: dict[str, tuple[Own, Closing]] = {}  # ended, but Redis was away
         self._undone: dict[str, Log] = {}  # refused or withdrawn, but Redis was away
 
@@ -138,20 +143,32 @@ class RedisStreams:
         self._audience.tell(log)
 
     def seal(self, log: Log, closing: Closing) -> Closing:
-        return log.closing or self._writing.seal(self._own_of(log), closing)
+        own = self._own.get(log.header.stream_id)
+        if own is not None:
+            return self._writing.seal(own, closing)
+        if log.closing is not None:
+            return log.closing
+        closing = self._writing.seal(self._writing.begin(log), closing)
+        self._mirrors.get(
+            log.header.stream_id
+        )  # what its writer added before the seal, if it lives after all
+        return closing
 
     def close(self, log: Log, closing: Closing) -> None:
         """What Redis does not take is tried again: readers are not made to wait for it."""
-        if log.closing is not None:
+        stream_id = log.header.stream_id
+        if log.closing is not None and stream_id not in self._own:
             return
         own = self._own_of(log)
         try:
             closing = self._close(own, closing)
         except Unavailable:
-            extra = {"stream_id": log.header.stream_id}
-            logger.error("an answer could not be closed in Redis; trying again", extra=extra)
-            self._unclosed[log.header.stream_id] = (own, closing)
-        self._own.pop(log.header.stream_id, None)
+            logger.error("an answer could not be closed in Redis; trying again", extra=named(log))
+            own.generation = None
+            self._unclosed[stream_id] = (own, closing)
+        else:
+            self._remember(own)
+        self._own.pop(stream_id, None)
         log.close(closing)
         self._audience.tell(log)
 
@@ -195,10 +212,18 @@ class RedisStreams:
             with suppress(Unavailable):
                 self._close(own, closing)
                 del self._unclosed[stream_id]
+                self._remember(own)
         for stream_id, log in list(self._undone.items()):
             with suppress(Unavailable):
                 self._discard(log)
                 del self._undone[stream_id]
+        oldest_s = self._runtime.monotonic() - KEPT_ENDED_S
+        if self._link.up and self._link.changed_s < oldest_s:
+            self._ended = {name: each for name, each in self._ended.items() if each[0] >= oldest_s}
+
+    def _remember(self, own: Own) -> None:
+        if own.log.header.writer == self._presence.name:
+            self._ended[own.log.header.stream_id] = (self._runtime.monotonic(), own)
 
     def _own_of(self, log: Log) -> Own:
         """Of one that is not: whoever ends what another has left behind writes to it, too."""
@@ -310,13 +335,19 @@ class RedisStreams:
         self._audience.tell(log)
 
     def _left_by(self, process: str) -> list[Log]:
-        """What a process was writing when it died; of this one, what it does not know of: Redis has forgotten
-        that it had ended."""
+        """What a process was writing when it died; of this one, what Redis has forgotten to have ended. While
+        it is remembered here, it is all there to be ended again."""
         live = ProcessKeys(process).live
         found = []
         for name in self._link.get("SMEMBERS", live):
             stream_id = name.decode()
             if stream_id in self._own or stream_id in self._unclosed or stream_id in self._undone:
+                continue
+            if process == self._presence.name and stream_id in self._ended:
+                _, own = self._ended.pop(stream_id)
+                own.generation = None
+                self._own[stream_id] = own
+                found.append(own.log)
                 continue
             log = self._mirrors.get(stream_id)
             if log is None or log.closing is not None:
