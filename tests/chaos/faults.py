@@ -34,10 +34,12 @@ class Fault:
 
 @dataclass(slots=True)
 class Damage:
-    """What faults have done. `harmed`: from when to when a server may have lost its answers."""
+    """What faults have done. `harmed`: when a server may have lost its answers; `starved`: which were stopped
+    for too long by a machine that has too much to do."""
 
     trace: list[str] = field(default_factory=list)
     harmed: dict[int, list[float]] = field(default_factory=dict)
+    starved: set[int] = field(default_factory=set)
     wrong: list[str] = field(default_factory=list)
     done: set[str] = field(default_factory=set)
 

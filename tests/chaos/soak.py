@@ -30,6 +30,7 @@ SLOW_PART = 0.2
 """How many of the readers have such a line, in every third seed."""
 
 
+WARM_MIB = 100.0
 MOST_DESCRIPTORS = 500
 """Of an idle server: what the proxy and its upstream keep open, and then some."""
 
@@ -66,7 +67,8 @@ class Outcome:
         kinds = Counter(wrong.kind for wrong in self.wrong)
         said = " ".join(f"{count}x {kind}" for kind, count in kinds.items()) or "exact"
         what = ", ".join(map(str, self.faults))
-        late = f" ({self.told_s:.1f} s)" if self.told_s else ""
+        late = " and starved" if self.damage.starved else ""
+        late += f" ({self.told_s:.1f} s)" if self.told_s else ""
         return f"seed {self.seed}: {said}; {ends}{late}; {tries} tries; {self.took_s:.1f} s; {what}"
 
 
@@ -169,7 +171,7 @@ def told(outcome: Outcome, most: int = 3) -> str:
 
 def growth(before: Size, now: Size) -> str | None:
     """What a process has too much of, compared with itself when it was warm."""
-    if now.memory_mib > before.memory_mib * 1.5 + 64:
+    if now.memory_mib > max(before.memory_mib, WARM_MIB) * 1.5 + 64:
         return f"{now.pid} grew from {before.memory_mib} to {now.memory_mib} MiB"
     if now.descriptors > MOST_DESCRIPTORS:
         return f"{now.pid} has {now.descriptors} descriptors"

@@ -19,6 +19,8 @@ from tests.chaos.upstream import Call, Upstream
 
 KEPT_S = 10.0
 """How long after the last reader's end an answer may take to be in its session."""
+AWAY = "this process was away for so long"
+"""What a server says that got no processor for longer than its lease; or that Redis kept waiting."""
 RETURNS = 0.01
 """What part of those whose connection was reset may meet an error when they come back."""
 
@@ -34,6 +36,9 @@ async def verdicts(
     readers: Sequence[Reader], upstream: Upstream, fleet: Fleet, network: Network, damage: Damage
 ) -> list[Wrong]:
     """All that is wrong; nobody reads any more, and all servers are back."""
+    logs = [fleet.new_log(number) for number in range(len(fleet.servers))]
+    if not damage.done & {"kill-redis", "freeze-redis"}:
+        damage.starved = {number for number, log in enumerate(logs) if AWAY in log}
     wrong = [Wrong("fault", what) for what in damage.wrong]
     wrong += [Wrong(each.violation.kind, str(each.violation), each) for each in readers if each.violation]
     sound = [each for each in readers if not each.violation]
@@ -49,8 +54,7 @@ async def verdicts(
     refusals = [each for reader in readers for each in reader.refusals]
     if damage.done == {"reset"} and len(refusals) > max(1, RETURNS * len(readers)):
         wrong.append(Wrong("return", f"errors met those who came back from a reset: {refusals}"))
-    for number in range(len(fleet.servers)):
-        wrong += [Wrong("traceback", text) for text in tracebacks(fleet.new_log(number))]
+    wrong += [Wrong("traceback", text) for log in logs for text in tracebacks(log)]
     return wrong
 
 
@@ -75,6 +79,8 @@ def faults_of(
 
 def may_be_lost(call: Call, damage: Damage, any_server: bool) -> bool:
     """Whether its server came to harm while it answered; an answer ends a little after its call."""
+    if damage.starved if any_server else call.server in damage.starved:
+        return True
     harms = damage.harms if any_server else damage.harmed.get(call.server, [])
     ended_s = call.ended_s or time.monotonic()
     return any(call.began_s - 5.0 <= at_s <= ended_s + 1.0 for at_s in harms)
