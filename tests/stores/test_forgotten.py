@@ -4,7 +4,7 @@ and answers that others end while their writer adds to them."""
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -63,6 +63,19 @@ def answered(stores: RedisStores, closing: Finished) -> None:
     stores.streams.close(log, closing)
 
 
+def forgetting(
+    redis: Redis, folder: Path, work: Callable[[], None], missed_by: Sequence[RedisStores] = ()
+) -> None:
+    """Redis does this, is killed, and comes back without it, once it was missed by these."""
+    others = shutil.ignore_patterns("*.sock", "log")
+    shutil.copytree(redis.folder, folder / "before", ignore=others)
+    work()
+    redis.kill()
+    until(lambda: not any(each.link.up for each in missed_by), "Redis is missed")
+    shutil.copytree(folder / "before", redis.folder, dirs_exist_ok=True)
+    redis.start()
+
+
 def test_an_end_that_redis_has_forgotten_is_written_again_and_so_is_the_message(
     processes: list[RedisStores], redis: Redis, tmp_path: Path
 ) -> None:
@@ -71,14 +84,7 @@ def test_an_end_that_redis_has_forgotten_is_written_again_and_so_is_the_message(
     session = Session("", "s", None, None, None, AT, AT)
     writing.sessions.ask(session, Message("q-1", "user", "why", "done", AT), "why")
     writing.streams.append(log, ["first "])
-    others = shutil.ignore_patterns("*.sock", "log")
-    shutil.copytree(redis.folder, tmp_path / "before", ignore=others)
-    answered(writing, finished())
-
-    redis.kill()
-    until(lambda: not writing.link.up and not other.link.up, "Redis is missed")
-    shutil.copytree(tmp_path / "before", redis.folder, dirs_exist_ok=True)
-    redis.start()
+    forgetting(redis, tmp_path, lambda: answered(writing, finished()), processes)
     until(lambda: writing.link.up and other.link.up, "Redis is there again")
     assert len(other.sessions.messages("", "s")) == 1, "the answer is lost"
 
@@ -89,6 +95,19 @@ def test_an_end_that_redis_has_forgotten_is_written_again_and_so_is_the_message(
         assert stores.streams.running("", "s") is None
     _, answer = other.sessions.messages("", "s")
     assert (answer.content, answer.status) == ("first all of it", "done")
+
+
+def test_what_redis_forgot_is_written_again_also_by_one_who_wrote_nothing_while_it_was_away(
+    processes: list[RedisStores], redis: Redis, tmp_path: Path
+) -> None:
+    """Its connection broke while it was idle, and a new one would have been made in silence."""
+    writing, other = processes
+    log = writing.streams.create(header("1", "s", writer=writing.peers.name))
+    writing.streams.append(log, ["first "])
+    forgetting(redis, tmp_path, lambda: writing.streams.append(log, ["second "]))
+    until(lambda: all(each.link.up and each.link.generation for each in processes), "Redis is there again")
+    writing.streams.append(log, ["third"])
+    assert other.streams.get("", "1").text == "first second third"
 
 
 def test_the_message_of_an_answer_that_others_end_has_what_its_writer_added_before(

@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
+from redis.exceptions import ConnectionError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
@@ -51,7 +52,7 @@ def connector(url: str) -> Connect:
             return of_cluster(read(url, 6379))
         options = connection_options()
         Redis.from_url(url, **options).close()
-        return lambda: Redis.from_url(url, **options)
+        return lambda: Redis.from_url(url, **options, redis_connect_func=Once())
     except ValueError as exc:
         raise Misconfigured(f"STORE_URL is no address that can be used: {exc}") from exc
 
@@ -65,6 +66,21 @@ def connection_options() -> dict[str, Any]:
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
     }
+
+
+class Once:
+    """Lets a client connect once. Where its connection breaks while it is idle, redis-py would make another
+    in silence; but the server may have been restarted meanwhile, and have forgotten something. Not for a
+    Cluster, whose client has several and looks for its nodes anew."""
+
+    def __init__(self) -> None:
+        self._connected = False
+
+    def __call__(self, connection: Any) -> None:
+        if self._connected:
+            raise ConnectionError("the connection broke while nothing was sent on it")
+        connection.on_connect()
+        self._connected = True
 
 
 def read(url: str, port: int) -> Address:
@@ -110,7 +126,7 @@ def of_sentinel(address: Address) -> Connect:
 
     def connect() -> Client:
         sentinel = Sentinel(address.hosts, sentinel_kwargs=connection_options())  # type: ignore[no-untyped-call]
-        return sentinel.master_for(service, **options)  # type: ignore[no-untyped-call]
+        return sentinel.master_for(service, **options, redis_connect_func=Once())  # type: ignore[no-untyped-call]
 
     return connect
 
