@@ -4,6 +4,7 @@ and answers that others end while their writer adds to them."""
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -130,3 +131,16 @@ def test_the_message_of_an_answer_that_others_end_has_what_its_writer_added_befo
     until(lambda: keeper.recover() or len(ending.sessions.messages("", "s")) == 2, "it is ended")
     assert ending.sessions.messages("", "s")[1].content == "late"
     assert isinstance(ending.streams.get("", "1").closing, Failed)
+
+
+def test_nobody_is_taken_for_dead_by_one_whom_redis_kept_waiting(
+    processes: list[RedisStores], redis: Redis
+) -> None:
+    """It kept the others waiting, too, and so they could not renew their leases."""
+    _, other = processes
+    patience_s = 0.8
+    until(lambda: time.monotonic() - other.link.changed_s > patience_s, "it is in touch")
+    redis.command("ZADD", PROCESSES, 0, "dead")
+    other.link.do(("DEBUG", "SLEEP", "0.5"))
+    assert other.presence.gone() == []
+    until(lambda: other.presence.gone() == ["dead"], "it is taken for dead after all")

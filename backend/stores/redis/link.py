@@ -29,6 +29,8 @@ from backend.stores.redis.client import Client, Connect
 logger = logging.getLogger(__name__)
 
 PROBE_S = 0.2
+STALL_S = 0.25
+"""An exchange that takes longer tells that Redis keeps everybody waiting."""
 AWAY = (BusyLoadingError, ClusterDownError, ClusterError, MasterDownError, ReadOnlyError, TryAgainError)
 """Answers of a server that is not, or no more, the one to ask."""
 FAULTS = (RedisError, RedisClusterException, OSError, EOFError)
@@ -72,6 +74,8 @@ class Link:
         self.up = True
         self.changed_s = runtime.monotonic()
         """Since when it is up, or down."""
+        self.stalled_s = 0.0
+        """When the last exchange ended that took longer than that."""
         self._connect = connect
         self._client: Client = None
         self._runtime = runtime
@@ -123,7 +127,10 @@ class Link:
         try:
             if not self.up:
                 raise unavailable()
+            began_s = self._runtime.monotonic()
             replies = self._pipeline([command for call in calls for command in call.commands])
+            if (now_s := self._runtime.monotonic()) - began_s > STALL_S:
+                self.stalled_s = now_s
         except Exception as exc:  # noqa: BLE001  (whatever it is, nobody may be left waiting)
             if not isinstance(exc, Unavailable):
                 self._go_down(exc)

@@ -72,7 +72,8 @@ class Presence:
         leases = self._link.do(*[("EXISTS", ProcessKeys(name).lease) for name in names])
         gone = [name for name, there in zip(names, leases, strict=True) if not there and name != self.name]
         self.alive = max(1, len(names) - len(gone))
-        if not gone or self._runtime.monotonic() - self._link.changed_s < PATIENCE * self._lease_s:
+        out_of_touch_s = max(self._link.changed_s, self._link.stalled_s)
+        if not gone or self._runtime.monotonic() - out_of_touch_s < PATIENCE * self._lease_s:
             return []
         taken_ms = round(self._lease_s * 1000)
         takes = [("SET", ProcessKeys(name).reaper, self.name, "NX", "PX", taken_ms) for name in gone]
