@@ -53,7 +53,8 @@ class Outcome:
         """How long after the last harm before it a reader was told at the latest that it is interrupted."""
         return max(
             (
-                reader.ended_s - max((at_s for at_s in self.damage.harms if at_s < reader.ended_s), default=0)
+                reader.ended_s
+                - max((at_s for at_s in self.damage.harms if at_s < reader.ended_s), default=reader.ended_s)
                 for reader in self.readers
                 if reader.ended == "interrupted"
             ),
