@@ -38,7 +38,9 @@ async def verdicts(
     """All that is wrong; nobody reads any more, and all servers are back."""
     logs = [fleet.new_log(number) for number in range(len(fleet.servers))]
     if not damage.done & {"kill-redis", "freeze-redis"}:
-        damage.starved = {number for number, log in enumerate(logs) if AWAY in log}
+        damage.starved = {
+            number for number, log in enumerate(logs) if AWAY in log and number not in damage.harmed
+        }
     wrong = [Wrong("fault", what) for what in damage.wrong]
     wrong += [Wrong(each.violation.kind, str(each.violation), each) for each in readers if each.violation]
     sound = [each for each in readers if not each.violation]
