@@ -24,8 +24,8 @@ from tests.line import Line
 PATIENCE_S = 60.0
 STAGGER_S = 0.8
 SLOW = {"latency_s": 0.1, "jitter_s": 0.2, "piece_bytes": 300}
-"""200 ms ± 100, in packets of their own: by a line of ours, since not every kernel has `tc netem`. TCP hides loss
-and reordering from both ends: what is left of them is delay."""
+"""200 ms ± 100, in packets of their own: by a line of ours, since not every kernel has `tc netem`. TCP hides
+loss and reordering from both ends: what is left of them is delay."""
 SLOW_PART = 0.2
 """How many of the readers have such a line, in every third seed."""
 
