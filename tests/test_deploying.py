@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from io import StringIO
@@ -227,10 +228,8 @@ def commands_of_the_store() -> set[str]:
     """Every one that the code names, in Python or in a script."""
     files = [*(ROOT / "backend" / "stores" / "redis").glob("*.py"), ROOT / "backend/access/shared_windows.py"]
     source = "".join(path.read_text("utf-8") for path in files)
-    in_python = re.findall(r"""[(\[]\s*"([A-Z]{3,})",? """.strip(), source) + re.findall(
-        r'\.(?:get|call|do|post)\("([A-Z]+)"', source
-    )
-    return {name.lower() for name in [*in_python, *re.findall(r"redis\.call\('([A-Z]+)'", source)]}
+    named = re.findall(r'\(\s*"([A-Z]{3,})"', source) + re.findall(r"redis\.call\('([A-Z]+)'", source)
+    return {name.lower() for name in named}
 
 
 def allowed() -> set[str]:
@@ -259,8 +258,8 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     included = folder / "parley.conf"
     included.write_text(REDIS_CONF.replace(">PASSWORD", f">{PASSWORD}"))
     for name in copied():
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, folder / "image" / name if copy is shutil.copytree else folder / name)  # type: ignore[operator]
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / "image" / name)
     with Redis(folder / "redis", include=included) as redis, servers(folder) as started:
         url = f"redis://parley:{PASSWORD}@127.0.0.1:{redis.port}/0"
         env = {
@@ -270,9 +269,11 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
             "RATE_LIMIT": "100/minute",
             "ADDRESS_LIMIT": "100/minute",
         }
-        for name in ("here", "there"):
-            (folder / name).mkdir()
-            started.append(Server(folder / name, env))
+        folders = [folder / "here", folder / "there"]
+        for each in folders:
+            each.mkdir()
+        with ThreadPoolExecutor() as pool:
+            started += pool.map(lambda each: Server(each, env), folders)
         token = mint(SECRET.encode(), "alice", int(time.time()), 600, {})
         yield Deployed(redis, *started, token)
 
@@ -287,8 +288,7 @@ def test_what_the_image_has_is_enough_and_it_writes_nothing(deployed: Deployed) 
 
 @pytest.mark.server
 def test_the_health_check_of_the_image_passes_for_a_server_and_for_nothing_else(deployed: Deployed) -> None:
-    word, command = last("HEALTHCHECK").split("CMD ")[-1], last("HEALTHCHECK").split("CMD ")[1]
-    assert word == command
+    command = last("HEALTHCHECK").split("CMD ")[1]
     _, *arguments = json.loads(command)
     for port, code in ((deployed.here.port, 0), (deployed.redis.port, 1)):
         asked = [each.replace("5000", str(port)) for each in arguments]
