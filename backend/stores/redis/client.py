@@ -50,9 +50,11 @@ def connector(url: str) -> Connect:
         if kind == "cluster":
             return of_cluster(read(url, 6379))
         options = connection_options()
-        Redis.from_url(url, **options).close()
+        if url.startswith("unix:"):
+            del options["socket_keepalive"]  # of TCP alone
+        Redis.from_url(url, **options).connection_pool.make_connection()
         return lambda: Redis.from_url(url, **options)
-    except ValueError as exc:
+    except (ValueError, TypeError) as exc:
         raise Misconfigured(f"STORE_URL is no address that can be used: {exc}") from exc
 
 

@@ -45,6 +45,11 @@ def full() -> Unavailable:
     return Unavailable("The store is full; try again later", 30)
 
 
+def out_of_memory(error: ResponseError) -> bool:
+    """Before Redis 7 a script that meets a full one says so in its own words."""
+    return isinstance(error, OutOfMemoryError) or "-OOM " in str(error)
+
+
 class Call:
     """Some commands on their way, and what became of them."""
 
@@ -89,7 +94,7 @@ class Link:
             call.replied.wait_for(lambda: call.done, 60.0)
         if call.away:
             raise unavailable()
-        if any(isinstance(reply, OutOfMemoryError) for reply in call.replies):
+        if any(isinstance(reply, ResponseError) and out_of_memory(reply) for reply in call.replies):
             raise full()
         return call.replies
 
