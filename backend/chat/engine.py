@@ -123,7 +123,7 @@ class Engine:
         writer = Writer(log, self._streams, self._runtime, self._ended, tally, self._count_tokens)
         self._live.add(writer, runs_on=request.runs_on)
         try:
-            task = self._admitted(header, session, model, request)
+            task = self._admitted(log, session, model, request)
         except Exception as exc:
             self._live.let_go(log)
             self._withdraw(log, exc)
@@ -269,17 +269,19 @@ class Engine:
         if log.header.session_id is not None:
             self._rooms.tell(log.header.owner, News(log.header.session_id, "message", live))
 
-    def _admitted(self, header: Header, session: Session | None, model: Model, request: ChatRequest) -> Task:
+    def _admitted(self, log: Log, session: Session | None, model: Model, request: ChatRequest) -> Task:
         """Pass every admission and save the question, or leave nothing behind."""
         admitted: list[Admission] = []
         try:
             for admission in self._admissions:
-                admission.admit(header)
+                admission.admit(log.header)
                 admitted.append(admission)
-            return self._task(header, session, model, request)
+            task = self._task(log.header, session, model, request)
+            self._streams.affirm(log)
+            return task
         except Exception:
             for admission in admitted:
-                admission.settle(header, None)
+                admission.settle(log.header, None)
             raise
 
     def _withdraw(self, log: Log, exc: Exception) -> None:

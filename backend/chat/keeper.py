@@ -14,6 +14,8 @@ from backend.chat.writer import INTERRUPTED
 
 logger = logging.getLogger(__name__)
 
+NOT_BEGUN = Unavailable("The server went away before it began to answer; ask again", 1)
+
 
 class Keeper:
     """Log, message, closing: each step can be the last of a process, and done again changes nothing."""
@@ -59,18 +61,20 @@ class Keeper:
         """End what a writer that is gone left behind: as its saved message says, else as interrupted.
 
         One whose question was not saved never began, for its caller either: it is dropped with its key,
-        so that asking again asks.
+        so that asking again asks, and who joined it meanwhile is told to.
         """
         for log in self._streams.abandoned():
             header = log.header
-            if header.session_id is not None and self._saved(header, header.question_id) is None:
+            begun = header.session_id is None or log.closing is not None
+            if not begun and self._saved(header, header.question_id) is None:
+                log.close(Failed.because(NOT_BEGUN, tokens=0, at=self._runtime.now()))
                 self._streams.discard(log)
                 logger.info("an answer, left behind without its question, is dropped", extra=named(header))
                 continue
             closing = self._closing_of_saved(log)
             if closing is None:
                 interrupted = Failed.because(INTERRUPTED, tokens=log.count, at=self._runtime.now())
-                closing = self._streams.seal(log, replace(interrupted, tail_lost=True))
+                closing = self._streams.seal(log, log.closing or replace(interrupted, tail_lost=True))
                 self.save(log, closing)
             self._streams.close(log, closing)
             logger.info("an answer, left behind, is closed as %s", closing.state, extra=named(header))

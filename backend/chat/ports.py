@@ -127,6 +127,10 @@ class StreamStore(Protocol):
     def running(self, owner: str, session_id: str) -> Log | None:
         """The answer a session is giving now."""
 
+    def affirm(self, log: Log) -> None:
+        """It begins: its question is saved. Raises Unavailable if others have taken it for one that was left
+        behind before that, and dropped it."""
+
     def append(self, log: Log, entries: list[Entry]) -> None:
         """Add what was generated. Raises LogClosed."""
 
@@ -149,7 +153,8 @@ class StreamStore(Protocol):
         """Forget the finished logs of a session, with their keys."""
 
     def abandoned(self) -> list[Log]:
-        """Logs without a closing whose writer is gone; some may be sealed."""
+        """Logs without a closing whose writer is gone; some may be sealed. And those whose closing the store
+        has forgotten, to be sealed and closed again."""
 
     def sweep(self) -> None:
         """Drop what has outlived its time."""

@@ -83,6 +83,9 @@ class MemoryStreams:
     def running(self, owner: str, session_id: str) -> Log | None:
         return self._claims.running(owner, session_id)
 
+    def affirm(self, log: Log) -> None:
+        """Nobody else drops any."""
+
     def append(self, log: Log, entries: list[Entry]) -> None:
         log.append(entries)
 

@@ -82,6 +82,16 @@ class Mirrors:
             self._announce([log])
         return log
 
+    def refused(self, stream_id: str) -> Log | None:
+        """An answer that was discarded when others may have joined it, with the closing that tells them why;
+        None if this is no such one. Raises Unavailable."""
+        found = self._link.get(*rows.after(StreamKeys(stream_id).log, 0))
+        if not rows.discarded(found):
+            return None
+        log = Log(rows.header_of(found), self._runtime.signal())
+        rows.feed(log, found)
+        return log
+
     def catch_up(self, wanted: Callable[[Log], bool]) -> None:
         """Bring these up to date. Raises Unavailable."""
         self._fetch([log for log in self._open() if wanted(log)])

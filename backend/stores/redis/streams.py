@@ -8,7 +8,7 @@ from contextlib import suppress
 import orjson
 
 from backend.chat.errors import IdempotencyMismatch, NotFound, SessionBusy, StreamExpired, Unavailable
-from backend.chat.events import Closing, Entry, Header
+from backend.chat.events import Closing, Entry, Failed, Header
 from backend.chat.log import Log
 from backend.chat.ports import Runtime
 from backend.chat.requests import Idempotency
@@ -25,12 +25,16 @@ from backend.stores.redis.keys import (
 from backend.stores.redis.link import Command, Link
 from backend.stores.redis.mirrors import Audience, Mirrors
 from backend.stores.redis.presence import Presence
-from backend.stores.redis.writing import KEPT_RUNNING_S, Own, Writing
+from backend.stores.redis.writing import KEPT_RUNNING_S, Own, Writing, named
 
 logger = logging.getLogger(__name__)
 
 DISCARDED_S = 60
 """How long whoever joined an answer that was then refused can still be told why."""
+
+KEPT_ENDED_S = 5.0
+"""How long this process can still write an ended answer again: a Redis that is killed may lose a second or
+two of what it said to have (`appendfsync everysec`)."""
 
 CLAIM = """
 local held = redis.call('GET', KEYS[1])
@@ -47,6 +51,15 @@ KEYS[2] all are listed who ever did."""
 RELEASE = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 """
+
+UNASK = """
+local number = redis.call('HGET', KEYS[2], ARGV[1])
+if number and tonumber(number) == redis.call('LLEN', KEYS[1]) - 1 then
+    redis.call('RPOP', KEYS[1])
+    redis.call('HDEL', KEYS[2], ARGV[1])
+end
+"""
+"""Takes a session's last message back, if it is the one of this id."""
 
 
 class RedisStreams:
@@ -73,6 +86,7 @@ class RedisStreams:
         self._own: dict[str, Own] = {}
         self._looked_through = 0
         """In which generation of the link it was last looked for answers that this process thinks ended."""
+        self._ended: dict[str, tuple[float, Own]] = {}  # since when; the last of them, should Redis forget
         self._unclosed: dict[str, tuple[Own, Closing]] = {}  # ended, but Redis was away
         self._undone: dict[str, Log] = {}  # refused or withdrawn, but Redis was away
 
@@ -81,6 +95,11 @@ class RedisStreams:
         self._own[header.stream_id] = self._writing.begin(log)
         try:
             joined = self._claim_session(header) or self._claim_key(header)
+        except Unavailable as exc:
+            # It may have been created all the same, and joined.
+            log.close(Failed.because(exc, tokens=0, at=self._runtime.now()))
+            self.discard(log)
+            raise
         except Exception:
             self.discard(log)
             raise
@@ -95,7 +114,10 @@ class RedisStreams:
         return self._of_key(idempotency, held) if held else None
 
     def get(self, owner: str, stream_id: str) -> Log:
-        log = self._find(stream_id)
+        """One that was refused is still there for a while for who joined it."""
+        return self._of_owner(owner, stream_id, self._find(stream_id) or self._mirrors.refused(stream_id))
+
+    def _of_owner(self, owner: str, stream_id: str, log: Log | None) -> Log:
         if log is not None and log.header.owner == owner:
             return log
         if log is None and self._link.get("GET", StreamKeys(stream_id).tombstone) == owner.encode():
@@ -110,25 +132,45 @@ class RedisStreams:
         """How many answers the caller of one that begins here has running in all processes."""
         return self._own[header.stream_id].of_caller
 
+    def affirm(self, log: Log) -> None:
+        """Only while this process's lease is not held can anybody have dropped it."""
+        if self._presence.held_since(self._own_of(log).begun_s):
+            return
+        top = self._link.get(*rows.last(StreamKeys(log.header.stream_id).log))
+        if not top or rows.discarded(top):
+            raise Unavailable("This server was away for too long; ask again", 1)
+
     def append(self, log: Log, entries: list[Entry]) -> None:
         self._writing.append(self._own_of(log), entries)
         self._audience.tell(log)
 
     def seal(self, log: Log, closing: Closing) -> Closing:
-        return log.closing or self._writing.seal(self._own_of(log), closing)
+        own = self._own.get(log.header.stream_id)
+        if own is not None:
+            return self._writing.seal(own, closing)
+        if log.closing is not None:
+            return log.closing
+        closing = self._writing.seal(self._writing.begin(log), closing)
+        self._mirrors.get(
+            log.header.stream_id
+        )  # what its writer added before the seal, if it lives after all
+        return closing
 
     def close(self, log: Log, closing: Closing) -> None:
         """What Redis does not take is tried again: readers are not made to wait for it."""
-        if log.closing is not None:
+        stream_id = log.header.stream_id
+        if log.closing is not None and stream_id not in self._own:
             return
         own = self._own_of(log)
         try:
             closing = self._close(own, closing)
         except Unavailable:
-            extra = {"stream_id": log.header.stream_id}
-            logger.error("an answer could not be closed in Redis; trying again", extra=extra)
-            self._unclosed[log.header.stream_id] = (own, closing)
-        self._own.pop(log.header.stream_id, None)
+            logger.error("an answer could not be closed in Redis; trying again", extra=named(log))
+            own.generation = None
+            self._unclosed[stream_id] = (own, closing)
+        else:
+            self._remember(own)
+        self._own.pop(stream_id, None)
         log.close(closing)
         self._audience.tell(log)
 
@@ -174,10 +216,18 @@ class RedisStreams:
             with suppress(Unavailable):
                 self._close(own, closing)
                 del self._unclosed[stream_id]
+                self._remember(own)
         for stream_id, log in list(self._undone.items()):
             with suppress(Unavailable):
                 self._discard(log)
                 del self._undone[stream_id]
+        oldest_s = self._runtime.monotonic() - KEPT_ENDED_S
+        if self._link.up and self._link.changed_s < oldest_s:
+            self._ended = {name: each for name, each in self._ended.items() if each[0] >= oldest_s}
+
+    def _remember(self, own: Own) -> None:
+        if own.log.header.writer == self._presence.name:
+            self._ended[own.log.header.stream_id] = (self._runtime.monotonic(), own)
 
     def _own_of(self, log: Log) -> Own:
         """Of one that is not: whoever ends what another has left behind writes to it, too."""
@@ -238,7 +288,7 @@ class RedisStreams:
         """The answer a known key belongs to; None if that is no longer kept."""
         owner, stream_id, fingerprint = orjson.loads(held)
         try:
-            log = self.get(owner, stream_id)
+            log = self._of_owner(owner, stream_id, self._find(stream_id))
         except (StreamExpired, NotFound):
             return None
         if fingerprint != idempotency.fingerprint:
@@ -281,19 +331,27 @@ class RedisStreams:
             keys = SessionKeys(header.owner, header.session_id)
             end.append(("EVAL", RELEASE, 1, keys.claim, header.stream_id))
             end.append(("SREM", keys.streams, header.stream_id))
+            # It may have been saved although that was not heard; before the claim goes, nobody can ask again.
+            end.insert(0, ("EVAL", UNASK, 2, keys.messages, keys.numbers, header.question_id))
         if header.idempotency:
             end.append(("EVAL", RELEASE, 1, idempotency_key(header.idempotency), key_value(header)))
         self._link.call(*end, *let_go(header))
         self._audience.tell(log)
 
     def _left_by(self, process: str) -> list[Log]:
-        """What a process was writing when it died; of this one, what it does not know of: Redis has forgotten
-        that it had ended."""
+        """What a process was writing when it died; of this one, what Redis has forgotten to have ended. While
+        it is remembered here, it is all there to be ended again."""
         live = ProcessKeys(process).live
         found = []
         for name in self._link.get("SMEMBERS", live):
             stream_id = name.decode()
             if stream_id in self._own or stream_id in self._unclosed or stream_id in self._undone:
+                continue
+            if process == self._presence.name and stream_id in self._ended:
+                _, own = self._ended.pop(stream_id)
+                own.generation = None
+                self._own[stream_id] = own
+                found.append(own.log)
                 continue
             log = self._mirrors.get(stream_id)
             if log is None or log.closing is not None:

@@ -80,13 +80,15 @@ class Writing:
 
     def seal(self, own: Own, closing: Closing) -> Closing:
         """The closing that stands. Raises Unavailable when Redis stays away."""
-        if own.closing is None:
+        if own.closing is None or own.generation is None:
+            closing = own.closing or closing
             key = StreamKeys(own.log.header.stream_id).log
             try:
                 self._write(own, rows.seal_row(key, closing), None)
                 own.closing = closing
             except LogClosed:
                 own.closing = self._closing_that_stands(own.log) or closing
+                own.generation = self._link.generation
         return own.closing
 
     def look_after(self, owns: Mapping[str, Own]) -> None:

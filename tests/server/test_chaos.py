@@ -1,0 +1,30 @@
+"""Servers that die, freeze and end, a Redis that goes away, and lines that are cut: readers who come back get
+every answer exactly, or are told that it was interrupted. `make soak` does it with many more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.soak import Outcome, soak, told
+
+pytestmark = pytest.mark.server
+
+SEEDS = {"eventlet": (45, 57), "gevent": (20,)}
+"""Between them they have most faults."""
+
+
+async def outcomes(folder: Path, runtime_name: str, seeds: Sequence[int]) -> list[Outcome]:
+    async with soak(folder, runtime_name, streams=24, tokens=(60, 150)) as soaking:
+        return [await soaking.seed(seed) for seed in seeds]
+
+
+def test_readers_lose_nothing_whatever_happens_to_what_they_read_from(
+    tmp_path: Path, runtime_name: str
+) -> None:
+    for outcome in asyncio.run(outcomes(tmp_path, runtime_name, SEEDS[runtime_name])):
+        print(outcome)
+        assert not outcome.wrong, told(outcome)
