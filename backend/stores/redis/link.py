@@ -24,7 +24,7 @@ from backend.chat.ports import Runtime
 from backend.chat.signals import Signal
 from backend.chat.stop import Stop
 from backend.stores.gathering import Gathering
-from backend.stores.redis.client import Client, Connect
+from backend.stores.redis.client import Client, Connect, ping
 
 logger = logging.getLogger(__name__)
 
@@ -168,7 +168,8 @@ class Link:
         """Until the server answers again."""
         while not self._ending.requested:
             try:
-                self._pipeline([("PING",)])
+                self._client = self._client or self._connect()
+                ping(self._client)
             except FAULTS:
                 self._disconnect()
                 self._ending.wait(PROBE_S)

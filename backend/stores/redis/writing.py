@@ -56,15 +56,17 @@ class Own:
 class Writing:
     """What a log has is in Redis: readers see nothing before Redis has said that it has it.
 
-    The writer's memory is the truth for as long as its lease holds: whatever a Redis that was restarted or
-    replaced has lost of its answers is written again. A write of which it is not known whether it was done is
+    The writer's memory is the truth until somebody else ends the answer: whatever a Redis that was restarted
+    or replaced has lost of it is written again. One that is not there at all was lost, too: whoever had ended
+    it would have left it there for `ttl_s`. A write of which it is not known whether it was done is
     looked up before it is done again.
     """
 
-    def __init__(self, link: Link, runtime: Runtime, presence: Presence) -> None:
+    def __init__(self, link: Link, runtime: Runtime, presence: Presence, ttl_s: float) -> None:
         self._link = link
         self._runtime = runtime
         self._presence = presence
+        self._ttl_s = ttl_s
 
     def begin(self, log: Log) -> Own:
         return Own(log, self._runtime.monotonic(), self._link.generation)
@@ -167,7 +169,7 @@ class Writing:
         """Raises LogClosed if that is not ours to do: others may have ended and dropped it."""
         log = own.log
         header = log.header
-        if header.writer != self._presence.name or not self._presence.held_since(own.begun_s):
+        if header.writer != self._presence.name or not self._presence.never_away_for(self._ttl_s):
             raise LogClosed(header.stream_id)
         logger.warning("Redis has lost an answer; it is written again", extra=named(log))
         key = StreamKeys(header.stream_id).log
