@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ from backend.reference import asyncapi, openapi
 from backend.reference.schemas import Bounds
 from backend.store_url import HERE, Windows, introduce, stores
 from backend.telemetry.meters import Meters
+from backend.telemetry.siblings import Siblings
 from backend.transports import chat, metrics, openai, ops, pages, reference, sessions, web
 from backend.transports.lines import WSGI
 from backend.transports.sockets import SocketLimits, Sockets
@@ -56,8 +58,11 @@ class Program:
     close: Callable[[], None]
 
 
-def build(config: Config, runtime: Runtime, websocket: Callable[..., WSGI]) -> Program:
-    """`websocket` serves engine.io's connections, as its drivers do. Raises Misconfigured."""
+def build(
+    config: Config, runtime: Runtime, websocket: Callable[..., WSGI], siblings_folder: Path | None = None
+) -> Program:
+    """`websocket` serves engine.io's connections, as its drivers do; in the folder, if there is one, metrics
+    are shared with other workers. Raises Misconfigured."""
     app = Flask("parley", static_folder=None)
     keys = None if config.auth == "off" else keys_of_tokens(config)
     gate = Gate(
@@ -107,8 +112,10 @@ def build(config: Config, runtime: Runtime, websocket: Callable[..., WSGI]) -> P
     app.register_blueprint(sessions.blueprint(conversations))
     app.register_blueprint(openai.blueprint(engine, completion_bounds(config), catalog, meters))
     app.register_blueprint(ops.blueprint(engine, kept.sessions, about))
+    siblings = Siblings(siblings_folder, os.getpid(), meters.exposition) if siblings_folder else None
+    expose = siblings.together if siblings else meters.exposition
     behind_proxy = config.trusted_proxies > 0
-    app.register_blueprint(metrics.blueprint(meters, config.metrics_token, behind_proxy=behind_proxy))
+    app.register_blueprint(metrics.blueprint(expose, config.metrics_token, behind_proxy=behind_proxy))
     app.register_blueprint(reference.blueprint(*documents(config)))
     app.register_blueprint(pages.blueprint(ROOT / "static"))
     socket_limits = SocketLimits(
@@ -129,6 +136,8 @@ def build(config: Config, runtime: Runtime, websocket: Callable[..., WSGI]) -> P
     chores = [engine.tend, door.tend, *kept.chores, *([keys.tend] if keys else [])]
     if kept.peers.shared:
         chores.append(engine.recover)
+    if siblings:
+        chores.append(siblings.tend)
     return Program(app, engine, door, chores, [meters.lag.watch, *kept.loops], kept.close)
 
 

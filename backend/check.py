@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
-import simple_websocket
 import urllib3
+from wsproto import ConnectionType, WSConnection, events
+from wsproto.utilities import ProtocolError
 
 QUESTION = "Explain in a few words how a streamed answer reaches a browser"
 TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
@@ -96,7 +100,7 @@ def _asked(door: str, url: str, stream: Callable[[Finding], Iterator[str | None]
         found.problem = "the stream ended before the answer did"
     except urllib3.exceptions.HTTPError as exc:
         found.problem = f"no answer from {url}: {_reason(exc)}"
-    except (simple_websocket.ConnectionError, simple_websocket.ConnectionClosed, OSError) as exc:
+    except (ProtocolError, OSError) as exc:
         found.problem = f"the line broke: {exc}"
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, IndexError, TypeError):
         found.problem = "it does not answer as Parley does"
@@ -145,19 +149,36 @@ class Polling:
 
 class WebSocket:
     def __init__(self, url: str, headers: dict[str, str]) -> None:
-        self._line = simple_websocket.Client(
-            f"{url}/socket.io/?EIO=4&transport=websocket".replace("http", "ws", 1), headers=headers
+        parts = urlsplit(url)
+        secure = parts.scheme == "https"
+        host, port = parts.hostname or "", parts.port or (443 if secure else 80)
+        plain = socket.create_connection((host, port), timeout=READ_S)
+        self._socket = (
+            ssl.create_default_context().wrap_socket(plain, server_hostname=host) if secure else plain
         )
+        self._line = WSConnection(ConnectionType.CLIENT)
+        target = f"{parts.path}/socket.io/?EIO=4&transport=websocket"
+        named = [(name.encode(), value.encode()) for name, value in headers.items()]
+        self._emit(events.Request(host=parts.netloc, target=target, extra_headers=named))
         self.receive()
 
     def send(self, packet: str) -> None:
-        self._line.send(packet)
+        self._emit(events.TextMessage(packet))
 
     def receive(self) -> list[str]:
-        packet = self._line.receive(READ_S)
-        if packet is None:
-            raise ValueError("it took too long")
-        return [packet]
+        packet = ""
+        while True:
+            for event in self._line.events():
+                if isinstance(event, events.RejectConnection | events.CloseConnection):
+                    raise ValueError("the server refuses WebSocket")
+                if isinstance(event, events.TextMessage):
+                    packet += event.data
+                    if event.message_finished:
+                        return [packet]
+            self._line.receive_data(self._socket.recv(65536) or None)
+
+    def _emit(self, event: events.Event) -> None:
+        self._socket.sendall(self._line.send(event))
 
 
 def _converse(url: str, headers: dict[str, str], found: Finding) -> Iterator[str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import select
@@ -17,8 +18,9 @@ from socket import socket
 logger = logging.getLogger(__name__)
 
 PLACE = "PARLEY_WORKER"
-"""The variable by which a process knows that it is a worker: the parent's process id, and the descriptors
-of the listening socket and of the pipe to say on that it is ready."""
+"""The variable by which a process knows that it is a worker, in JSON: the parent's process id, the
+descriptors of the listening socket and of the pipe to say on that it is ready, and the folder all workers
+share."""
 PAUSES_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0)
 """Before a worker is started again: after its first death, its second; the last one for all that follow."""
 STEADY_S = 60.0
@@ -56,9 +58,10 @@ class Parent:
     group, as terminals and systemd do, does not hurry anybody.
     """
 
-    def __init__(self, count: int, listener: socket, pauses_s: Sequence[float]) -> None:
+    def __init__(self, count: int, listener: socket, folder: str, pauses_s: Sequence[float]) -> None:
         self._count = count
         self._listener = listener
+        self._folder = folder
         self._pauses_s = pauses_s
         self._terminal = _has_terminal()
         self._wake = _signal_pipe()
@@ -139,7 +142,7 @@ class Parent:
     def _start(self, place: int) -> Child | None:
         """None if there is no Python to start just now, or no memory."""
         try:
-            pid, pipe = spawn(self._listener)
+            pid, pipe = spawn(self._listener, self._folder)
         except OSError as exc:
             logger.error("worker %d could not be started: %s", place, exc)
             return None
@@ -249,7 +252,7 @@ class Parent:
             self._fill_later(place)
 
 
-def spawn(listener: socket) -> tuple[int, int]:
+def spawn(listener: socket, folder: str) -> tuple[int, int]:
     """Start this process's command line as a worker: its process id, and the end of the pipe to read from.
     Raises OSError."""
     pipe, worker_end = os.pipe()
@@ -257,7 +260,8 @@ def spawn(listener: socket) -> tuple[int, int]:
         for descriptor in (listener.fileno(), worker_end):
             os.set_inheritable(descriptor, True)
         os.set_blocking(pipe, False)
-        environ = {**os.environ, PLACE: f"{os.getpid()} {listener.fileno()} {worker_end}"}
+        place = json.dumps([os.getpid(), listener.fileno(), worker_end, folder])
+        environ = {**os.environ, PLACE: place}
         return os.posix_spawn(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ), pipe
     except OSError:
         os.close(pipe)

@@ -60,7 +60,8 @@ def run(config: Config, runtime: Runtime, worker: Worker | None = None) -> int:
     """Serve until a signal, alone or as one of several; the process's exit code. Raises Misconfigured."""
     logs.install(config.log_level, config.log_format, config.secrets, os.getpid() if worker else None)
     listener = runtimes.inherit(worker.listener) if worker else runtimes.listen(config.host, config.port)
-    program = build(config, runtime, runtimes.WebSocketWSGI)
+    folder = worker.folder if worker else None
+    program = build(config, runtime, runtimes.WebSocketWSGI, folder)
     ending = _Ending(config.drain_s, worker)
     bounds = runtimes.Bounds(config.max_body_bytes, config.head_timeout_s, config.body_timeout_s)
     server = runtimes.HttpServer(program.app, listener, bounds, runtime, shared=worker is not None)
@@ -102,7 +103,7 @@ def tend(chore: Callable[[], None], runtime: Runtime) -> None:
         runtime.sleep(TICK_S)
         try:
             chore()
-        except Unavailable as exc:
-            logger.warning("housekeeping has to wait: %s", exc)
+        except Unavailable as exc:  # of which its store has told already
+            logger.debug("housekeeping waits: %s", exc)
         except Exception:
             logger.exception("housekeeping failed; it is tried again")

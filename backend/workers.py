@@ -7,9 +7,11 @@ what it starts is changed, or broken; it imports neither what serves nor a green
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +35,8 @@ class Worker:
     listener: int
     """The descriptor of the listening socket, which all workers share."""
     pipe: int
+    folder: Path
+    """Shared by all workers, for as long as the parent lives."""
 
     def ready(self) -> None:
         """Tell the parent that this worker serves. Once only."""
@@ -63,11 +67,22 @@ def enter(
     logs.install(level, form, (), os.getpid())
     host = _read("HOST", str, "127.0.0.1", environ, folder)
     listener = listen(host, _read("PORT", values.port, 5000, environ, folder))
-    sys.exit(Parent(count, listener, pauses_s).run())
+    with _folder_of_workers() as shared:
+        sys.exit(Parent(count, listener, shared, pauses_s).run())
+
+
+def _folder_of_workers() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="parley-")
+    except OSError as exc:
+        raise Misconfigured(
+            "WORKERS share a temporary folder, and none can be made; set TMPDIR to where one can"
+        ) from exc
 
 
 def _arrive(place: str) -> Worker:
-    worker = Worker(*map(int, place.split()))
+    parent, listener, pipe, folder = json.loads(place)
+    worker = Worker(parent, listener, pipe, Path(folder))
     for descriptor in (worker.listener, worker.pipe):
         os.set_inheritable(descriptor, False)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until it serves: an end without a traceback

@@ -80,7 +80,8 @@ class Redis(Program):
         self._line = Line(self.port, self._certificate.context) if self._certificate else None
         # Without a retry of its own: a test sees a server that is gone at once.
         self.client = redis.Redis(
-            port=self.port,
+            "127.0.0.1",
+            self.port,
             password=password,
             decode_responses=True,
             socket_timeout=PATIENCE_S,
@@ -149,13 +150,6 @@ class Cluster:
     def __init__(self, nodes: list[Redis]) -> None:
         self.nodes = nodes
         self.url = "redis+cluster://" + _addresses(nodes)
-        share = -(-SLOTS // len(nodes))
-        for number, node in enumerate(nodes):
-            node.command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-            node.command("CLUSTER", "ADDSLOTS", *range(number * share, min(SLOTS, (number + 1) * share)))
-        for node in nodes[1:]:
-            nodes[0].command("CLUSTER", "MEET", "127.0.0.1", node.port)
-        self._share = share
         self.wait()
 
     def wait(self) -> None:
@@ -164,7 +158,7 @@ class Cluster:
 
     def node_of(self, key: str) -> Redis:
         """Who has a key."""
-        return self.nodes[key_slot(key.encode()) // self._share]
+        return self.nodes[key_slot(key.encode()) // _share(len(self.nodes))]
 
     def flush(self) -> None:
         for node in self.nodes:
@@ -177,7 +171,8 @@ class Cluster:
 
 @contextmanager
 def cluster(folder: Path, size: int = 3) -> Iterator[Cluster]:
-    """Empty, in a folder for each node; whole within three seconds, two of which Redis waits by itself."""
+    """Empty, in a folder for each node, and whole in two seconds: so long Redis waits by itself. The nodes
+    are told of each other in their file: to meet takes them up to two seconds more."""
     nodes = [
         Redis(
             folder / f"node{number}",
@@ -187,6 +182,8 @@ def cluster(folder: Path, size: int = 3) -> Iterator[Cluster]:
         )
         for number in range(size)
     ]
+    for number, node in enumerate(nodes):
+        (node.folder / "nodes.conf").write_text(_known_nodes(nodes, number))
     with _all(nodes):
         yield Cluster(nodes)
 
@@ -214,7 +211,8 @@ class Sentinels:
         return next(server for server in self.servers if server.port == self.master_port)
 
     def kill_master(self) -> None:
-        """SIGKILL; its `restart` brings it back, and within ten seconds the sentinels make it a replica."""
+        """SIGKILL; its `restart` brings it back, and within ten seconds the sentinels make it a replica, and
+        cut its clients off."""
         master = self.master
         self._killed_port = master.port
         master.kill()
@@ -272,6 +270,22 @@ def _all(servers: list[Redis]) -> ExitStack:
         return started.pop_all()
 
 
+def _share(nodes: int) -> int:
+    """How many slots each has; the last may have fewer."""
+    return -(-SLOTS // nodes)
+
+
+def _known_nodes(nodes: list[Redis], mine: int) -> str:
+    """A node's file about its cluster, as Redis writes it (`CLUSTER NODES`)."""
+    share, lines = _share(len(nodes)), []
+    for number, node in enumerate(nodes):
+        flags = "myself,master" if number == mine else "master"
+        slots = f"{number * share}-{min(SLOTS, (number + 1) * share) - 1}"
+        address = f"127.0.0.1:{node.port}@{node.port + BUS}"
+        lines.append(f"{_id(number)} {address} {flags} - 0 0 {number + 1} connected {slots}\n")
+    return "".join([*lines, f"vars currentEpoch {len(nodes)} lastVoteEpoch 0\n"])
+
+
 def _addresses(servers: Iterable[Redis]) -> str:
     return ",".join(f"127.0.0.1:{server.port}" for server in servers)
 
@@ -291,7 +305,7 @@ def _sees_all(watcher: Redis) -> bool:
 
 
 def _id(number: int) -> str:
-    """A sentinel's own, in the form of Redis' run ids."""
+    """A node's or a sentinel's own, in the form of Redis' run ids."""
     return f"{number + 1:040x}"
 
 

@@ -39,7 +39,7 @@ FILES: dict[str, tuple[set[str], set[str]]] = {
     "parent": (set(), set()),
     "workers": ({"chat", "parent", "runtime", "telemetry", "values"}, set()),
     "serving": ({"*"}, set()),
-    "check": (set(), {"urllib3", "simple_websocket"}),
+    "check": (set(), {"urllib3", "wsproto"}),
     "__main__": ({"*"}, set()),
 }
 

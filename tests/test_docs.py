@@ -255,7 +255,8 @@ def anchors(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "docs/api.md", "docs/openai.md", "docs/operations.md", "CHANGELOG.md"]
+    "name",
+    ["README.md", "docs/api.md", "docs/openai.md", "docs/operations.md", "docs/deploying.md", "CHANGELOG.md"],
 )
 def test_every_link_leads_somewhere(name: str) -> None:
     path = ROOT / name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
@@ -356,7 +357,7 @@ class RealWorker:
         pipe, end = os.pipe()
         folder.mkdir()
         self._log = folder / "worker.log"
-        place = f"{parent or os.getpid()} {listener.fileno()} {end}"
+        place = json.dumps([parent or os.getpid(), listener.fileno(), end, str(folder)])
         clean = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), PLACE: place, "STORE_URL": "memory://"}
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(

@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 HEARTBEAT_S = 1.0
 STOP_PATIENCE_S = 1.0
 SAVE_PATIENCE_S = 10.0
+BEHIND_S = 1.0
 DRAIN_POLL_S = 0.05
 
 
@@ -135,6 +136,12 @@ class Engine:
         """Raises NotFound and StreamExpired."""
         return self._streams.get(caller.owner, stream_id)
 
+    def catch_up(self, log: Log, behind: Callable[[], bool]) -> None:
+        """Wait a moment while the log is `behind` what its reader has: who comes from another process can
+        have pieces of which their writer has yet to hear that they are kept."""
+        if self._peers.shared:
+            log.wait_while(behind, BEHIND_S)
+
     def follow(
         self, log: Log, after: int = 0, heartbeat_s: float = HEARTBEAT_S, *, comes_back: bool = True
     ) -> Iterator[Batch | None]:
@@ -201,11 +208,18 @@ class Engine:
         left = self._live.writers
         for writer in left:
             writer.request_stop(INTERRUPTED.type)
-        for writer in left:
-            if not writer.log.wait_closed(STOP_PATIENCE_S):
-                self._runtime.spawn(writer.give_up)
-        for writer in left:
-            writer.log.wait_closed(SAVE_PATIENCE_S)
+        for writer in self._unclosed(left, STOP_PATIENCE_S):
+            self._runtime.spawn(writer.give_up)
+        self._unclosed(left, SAVE_PATIENCE_S)
+
+    def _unclosed(self, writers: Sequence[Writer], patience_s: float) -> list[Writer]:
+        """Those whose answers have not ended when the patience with them all is over."""
+        until_s = self._runtime.monotonic() + patience_s
+        return [
+            writer
+            for writer in writers
+            if not writer.log.wait_closed(max(0.0, until_s - self._runtime.monotonic()))
+        ]
 
     def _session(self, caller: Caller, request: ChatRequest) -> Session | None:
         """The session the answer goes into: the kept one, else a new one that is not kept yet."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 SUFFIX = ".prom"
+EVERY = 3
+"""Turns of housekeeping."""
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 
 
@@ -16,20 +18,29 @@ class Siblings:
     """Each worker leaves its metrics in a file of the folder they share, named after its process; whoever is
     asked adds those of the others. A file whose process is gone is dropped."""
 
-    def __init__(self, folder: Path, process: int) -> None:
+    def __init__(self, folder: Path, process: int, expose: Callable[[], bytes]) -> None:
+        """`expose` gives this process's own."""
         self._folder = folder
         self._process = process
+        self._expose = expose
+        self._turn = 0
 
-    def leave(self, exposition: bytes) -> None:
+    def tend(self) -> None:
+        """Leave them now and then. Call every second or so."""
+        self._turn += 1
+        if self._turn % EVERY == 0:
+            self.leave()
+
+    def leave(self) -> None:
         """For the others to find."""
         file = self._folder / f"{self._process}{SUFFIX}"
         part = file.with_suffix(".part")
-        part.write_bytes(exposition)
+        part.write_bytes(self._expose())
         part.replace(file)
 
-    def together(self, exposition: bytes) -> bytes:
-        """With the others', each sample labelled with its `worker`."""
-        found = {str(self._process): exposition}
+    def together(self) -> bytes:
+        """Those of all, each sample labelled with its `worker`; the others' are a few seconds old."""
+        found = {str(self._process): self._expose()}
         for file in self._folder.glob(f"*{SUFFIX}"):
             if file.stem in found:
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hmac import compare_digest
 from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
@@ -10,13 +11,13 @@ from flask import Blueprint, Request, Response, request
 
 from backend.access.origins import LOOPBACK
 from backend.chat.errors import Unauthorized
-from backend.telemetry.meters import CONTENT_TYPE, Meters
+from backend.telemetry.meters import CONTENT_TYPE
 
 PASSED_ON = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")
 """A proxy on this machine is a loopback caller, too, and passes on requests from anywhere."""
 
 
-def blueprint(meters: Meters, token: str | None, *, behind_proxy: bool) -> Blueprint:
+def blueprint(expose: Callable[[], bytes], token: str | None, *, behind_proxy: bool) -> Blueprint:
     """Without a token only this machine may read, and behind a proxy nobody: who called is then what
     headers say."""
     door = Blueprint("metrics", __name__)
@@ -28,7 +29,7 @@ def blueprint(meters: Meters, token: str | None, *, behind_proxy: bool) -> Bluep
                 raise Unauthorized("Metrics are read with Authorization: Bearer and the METRICS_TOKEN")
         elif behind_proxy or not is_local(request):
             raise Unauthorized("Metrics are shown to this machine only; set METRICS_TOKEN to read them here")
-        return Response(meters.exposition(), content_type=CONTENT_TYPE)
+        return Response(expose(), content_type=CONTENT_TYPE)
 
     return door
 

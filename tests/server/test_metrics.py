@@ -178,7 +178,7 @@ def client(token: str | None = None, *, behind_proxy: bool = False) -> FlaskClie
     meters = Meters("1", "memory", ThreadRuntime())
     origins = Origins("127.0.0.1", frozenset({"*"}), frozenset())
     web.install(app, origins, Gate(None, False, None), None, meters)
-    app.register_blueprint(blueprint(meters, token, behind_proxy=behind_proxy))
+    app.register_blueprint(blueprint(meters.exposition, token, behind_proxy=behind_proxy))
     return app.test_client()
 
 

@@ -81,6 +81,13 @@ def proxy(tmp_path_factory: pytest.TempPathFactory, behind: Server, kind: str) -
         yield proxy
 
 
+@pytest.fixture(autouse=True)
+def logs(proxy: Proxy, behind: Server) -> Iterator[None]:
+    """A test that fails shows what both of them said."""
+    yield
+    print(proxy.log, behind.log, sep="\n")
+
+
 def test_each_token_arrives_when_it_is_made(proxy: Proxy, reader: Reader) -> None:
     events, began = [], time.monotonic()
     for event in ask(proxy, "go", model="waits"):

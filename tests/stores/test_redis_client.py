@@ -21,6 +21,17 @@ from backend.stores.redis.link import AWAY, FAULTS
             "rediss+cluster://:p@a,[::1]:7?ssl_ca_certs=/ca.pem",
             Address([("a", 6379), ("::1", 7)], True, None, "p", [], {"ssl_ca_certs": "/ca.pem"}),
         ),
+        (
+            "redis+sentinel://a/parley?socket_timeout=2&sentinel_password=s",
+            Address(
+                [("a", 6379)],
+                False,
+                None,
+                None,
+                ["parley"],
+                {"socket_timeout": 2.0, "sentinel_password": "s"},
+            ),
+        ),
     ],
 )
 def test_an_address_is_taken_apart(url: str, address: Address) -> None:

@@ -12,7 +12,7 @@ from backend.chat.events import Failed
 from backend.chat.log import Log, LogClosed
 from backend.stores.redis import rows
 from backend.stores.redis.client import connector
-from backend.stores.redis.keys import StreamKeys
+from backend.stores.redis.keys import ProcessKeys, StreamKeys
 from backend.stores.redis.opened import RedisStores, open_redis
 from tests.fakes.runtime import ThreadRuntime
 from tests.programs import until
@@ -124,17 +124,30 @@ def test_of_an_answer_that_was_sealed_before_its_writer_died_the_seal_stands(ope
     assert other.streams.seal(left, INTERRUPTED) == finished()
 
 
-def test_who_was_away_for_longer_than_the_lease_does_not_bring_back_what_is_gone(
+def test_an_answer_that_is_gone_is_not_brought_back_by_who_was_away_for_longer_than_ended_ones_are_kept(
     open_: Open, redis_server: Redis
 ) -> None:
     stores = open_()
     log = begun(stores)
     stores.streams.append(log, ["a"])
     redis_server.flush()
-    stores.presence.lapsed_s = ThreadRuntime().monotonic()
+    stores.streams._writing._ttl_s = stores.presence._longest_s
     with pytest.raises(LogClosed):
         stores.streams.append(log, ["b"])
     assert redis_server.command("EXISTS", KEY) == 0
+
+
+def test_a_full_redis_lets_a_lease_be_renewed(open_: Open, redis_server: Redis) -> None:
+    stores = open_()
+    lease = ProcessKeys(stores.peers.name).lease
+    stores.presence.renew()
+    redis_server.command("CONFIG", "SET", "maxmemory", "1")
+    try:
+        redis_server.command("PEXPIRE", lease, 60_000)
+        stores.presence.renew()
+        assert 0 < redis_server.command("PTTL", lease) <= 2_000
+    finally:
+        redis_server.command("CONFIG", "SET", "maxmemory", "0")
 
 
 def test_an_answer_waits_for_room_in_a_full_redis(open_: Open, redis_server: Redis) -> None:

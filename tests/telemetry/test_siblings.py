@@ -42,10 +42,10 @@ def test_of_several_processes_each_sample_is_there_with_its_worker_and_each_fami
 
 def test_the_files_of_processes_that_are_gone_are_dropped(tmp_path: Path) -> None:
     gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True)
-    mine, other = Siblings(tmp_path, os.getpid()), Siblings(tmp_path, os.getppid())
-    Siblings(tmp_path, int(gone.stdout)).leave(exposition(1))
-    other.leave(exposition(5))
-    found = samples(mine.together(exposition(2)))
+    mine = Siblings(tmp_path, os.getpid(), lambda: exposition(2))
+    Siblings(tmp_path, int(gone.stdout), lambda: exposition(1)).leave()
+    Siblings(tmp_path, os.getppid(), lambda: exposition(5)).leave()
+    found = samples(mine.together())
     assert {worker for _, worker, _ in found} == {str(os.getpid()), str(os.getppid())}
     assert found["open", str(os.getppid()), ""] == 5
     assert [file.name for file in tmp_path.iterdir()] == [f"{os.getppid()}.prom"]

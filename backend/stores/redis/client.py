@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
+from redis.connection import parse_url
 from redis.exceptions import ConnectionError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
@@ -33,7 +34,7 @@ class Address:
     username: str | None
     password: str | None
     path: list[str]
-    query: dict[str, str]
+    options: dict[str, Any]
 
 
 def connector(url: str) -> Connect:
@@ -42,7 +43,7 @@ def connector(url: str) -> Connect:
     `redis://[user:password@]host:port/db`, `rediss://` with TLS, `unix:///path?db=0`, all as redis-py reads
     them; `redis+sentinel://[user:password@]host:port,host:port/service/db` and
     `redis+cluster://[user:password@]host:port,host:port`, both also as `rediss+…`. Query parameters are
-    redis-py's options of a connection.
+    redis-py's options of a connection; `sentinel_username` and `sentinel_password` are for the Sentinels.
     """
     kind = urlsplit(url).scheme.partition("+")[2]
     try:
@@ -51,9 +52,11 @@ def connector(url: str) -> Connect:
         if kind == "cluster":
             return of_cluster(read(url, 6379))
         options = connection_options()
-        Redis.from_url(url, **options).close()
+        if url.startswith("unix:"):
+            del options["socket_keepalive"]  # of TCP alone
+        Redis.from_url(url, **options).connection_pool.make_connection()
         return lambda: Redis.from_url(url, **options, redis_connect_func=Once())
-    except ValueError as exc:
+    except (ValueError, TypeError) as exc:
         raise Misconfigured(f"STORE_URL is no address that can be used: {exc}") from exc
 
 
@@ -88,12 +91,13 @@ def read(url: str, port: int) -> Address:
     parts = urlsplit(url)
     _, _, hosts = parts.netloc.rpartition("@")
     path = [unquote(part) for part in parts.path.split("/") if part]
+    typed = parse_url(f"redis:///?{parts.query}")  # type: ignore[no-untyped-call]
     return Address(
         [host_of(host, port) for host in hosts.split(",")],
         parts.scheme.startswith("rediss"),
         *credentials(parts),
         path,
-        dict(parse_qsl(parts.query)),
+        {name: value for name, value in typed.items() if name != "db"},
     )
 
 
@@ -115,17 +119,13 @@ def of_sentinel(address: Address) -> Connect:
     if not address.path:
         raise ValueError("a Sentinel's names the service: redis+sentinel://host:26379/mymaster/0")
     service, *rest = address.path
-    options = {
-        **connection_options(),
-        **address.query,
-        "ssl": address.secure,
-        "username": address.username,
-        "password": address.password,
-        "db": int(rest[0]) if rest else 0,
-    }
+    asking = {name: address.options.pop(f"sentinel_{name}", None) for name in ("username", "password")}
+    tls = {name: value for name, value in address.options.items() if name.startswith("ssl")}
+    watchers = {**connection_options(), **tls, **asking, "ssl": address.secure}
+    options = {**options_of(address), "db": int(rest[0]) if rest else 0}
 
     def connect() -> Client:
-        sentinel = Sentinel(address.hosts, sentinel_kwargs=connection_options())  # type: ignore[no-untyped-call]
+        sentinel = Sentinel(address.hosts, sentinel_kwargs=watchers)  # type: ignore[no-untyped-call]
         return sentinel.master_for(service, **options, redis_connect_func=Once())  # type: ignore[no-untyped-call]
 
     return connect
@@ -133,15 +133,23 @@ def of_sentinel(address: Address) -> Connect:
 
 def of_cluster(address: Address) -> Connect:
     nodes = [ClusterNode(*host) for host in address.hosts]  # type: ignore[no-untyped-call]
-    options = {
+    options = options_of(address)
+    return lambda: RedisCluster(startup_nodes=list(nodes), **options)
+
+
+def options_of(address: Address) -> dict[str, Any]:
+    return {
         **connection_options(),
-        **address.query,
+        **address.options,
         "ssl": address.secure,
         "username": address.username,
         "password": address.password,
     }
 
-    def connect() -> Client:
-        return RedisCluster(startup_nodes=list(nodes), **options)
 
-    return connect
+def ping(client: Client) -> None:
+    """Raises what it fails with; of a Cluster every master must answer."""
+    if isinstance(client, RedisCluster):
+        client.ping(target_nodes=RedisCluster.PRIMARIES)
+    else:
+        client.ping()

@@ -24,7 +24,7 @@ from backend.chat.ports import Runtime
 from backend.chat.signals import Signal
 from backend.chat.stop import Stop
 from backend.stores.gathering import Gathering
-from backend.stores.redis.client import Client, Connect
+from backend.stores.redis.client import Client, Connect, ping
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +45,11 @@ def unavailable() -> Unavailable:
 
 def full() -> Unavailable:
     return Unavailable("The store is full; try again later", 30)
+
+
+def out_of_memory(error: ResponseError) -> bool:
+    """Before Redis 7 a script that meets a full one says so in its own words."""
+    return isinstance(error, OutOfMemoryError) or "-OOM " in str(error)
 
 
 class Call:
@@ -93,7 +98,7 @@ class Link:
             call.replied.wait_for(lambda: call.done, 60.0)
         if call.away:
             raise unavailable()
-        if any(isinstance(reply, OutOfMemoryError) for reply in call.replies):
+        if any(isinstance(reply, ResponseError) and out_of_memory(reply) for reply in call.replies):
             raise full()
         return call.replies
 
@@ -170,7 +175,8 @@ class Link:
         """Until the server answers again."""
         while not self._ending.requested:
             try:
-                self._pipeline([("PING",)])
+                self._client = self._client or self._connect()
+                ping(self._client)
             except FAULTS:
                 self._disconnect()
                 self._ending.wait(PROBE_S)

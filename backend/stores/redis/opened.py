@@ -47,7 +47,7 @@ def open_redis(
     post = Post(connect, link, runtime, ending, presence.name)
     mirrors = Mirrors(link, post, runtime, ending, presence.name, lease_s)
     audience = Audience(post, runtime)
-    writing = Writing(tokens, runtime, presence)
+    writing = Writing(tokens, runtime, presence, stream_ttl_s)
     streams = RedisStreams(link, writing, mirrors, audience, presence, runtime, stream_ttl_s)
     peers = RedisPeers(link, post, mirrors, audience, streams, runtime, presence.name)
 

@@ -34,11 +34,12 @@ class Presence:
         self.name = new_id()
         self.alive = 1
         """How many processes there are, as far as this one knows."""
-        self.lapsed_s = 0.0
         self._link = link
         self._runtime = runtime
         self._lease_s = lease_s
         self._renewed_s = runtime.monotonic()
+        self._longest_s = 0.0
+        self.lapsed_s = 0.0
         self._ending = ending
 
     def keep(self) -> None:
@@ -52,19 +53,31 @@ class Presence:
             self._ending.wait(RENEWED * self._lease_s)
 
     def renew(self) -> None:
-        """Raises Unavailable."""
+        """Raises Unavailable. A full Redis still lets a lease be renewed that it has."""
         lease, held_ms = ProcessKeys(self.name).lease, round(HELD * self._lease_s * 1000)
-        self._link.do(("SET", lease, 1, "PX", held_ms), ("ZADD", PROCESSES, round(time.time()), self.name))
-        now_s = self._runtime.monotonic()
-        if now_s - self._renewed_s > HELD * self._lease_s:
+        held, known = self._link.do(("PEXPIRE", lease, held_ms), ("ZSCORE", PROCESSES, self.name))
+        away_s = self.away_s
+        if away_s > HELD * self._lease_s:
             logger.warning("this process was away for so long that others may have ended its answers")
-            self.lapsed_s = now_s
-        self._renewed_s = now_s
+            self.lapsed_s = self._runtime.monotonic()
+        self._longest_s = max(self._longest_s, away_s)
+        self._renewed_s = self._runtime.monotonic()
+        if not held or known is None:
+            self._link.do(
+                ("SET", lease, 1, "PX", held_ms), ("ZADD", PROCESSES, round(time.time()), self.name)
+            )
+
+    @property
+    def away_s(self) -> float:
+        """How long ago it was last in touch."""
+        return self._runtime.monotonic() - self._renewed_s
 
     def held_since(self, since_s: float) -> bool:
         """Whether the lease has been held all the time since then."""
-        lost_s = self._runtime.monotonic() - self._renewed_s > HELD * self._lease_s
-        return not lost_s and self.lapsed_s < since_s
+        return self.away_s <= HELD * self._lease_s and self.lapsed_s < since_s
+
+    def never_away_for(self, seconds: float) -> bool:
+        return max(self._longest_s, self.away_s) < seconds
 
     def gone(self) -> list[str]:
         """Processes whose lease has run out, each for one caller at a time. Raises Unavailable."""

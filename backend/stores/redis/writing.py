@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from backend.chat.errors import Unavailable
-from backend.chat.events import Closing, Entry, Route
+from backend.chat.events import Closing, Entry, Header, Route
 from backend.chat.log import Log, LogClosed
 from backend.chat.ports import Runtime
 from backend.stores.redis import rows
-from backend.stores.redis.keys import ProcessKeys, SessionKeys, StreamKeys
+from backend.stores.redis.keys import (
+    ProcessKeys,
+    SessionKeys,
+    StreamKeys,
+    caller_key,
+    idempotency_key,
+    key_value,
+)
 from backend.stores.redis.link import Command, Link, unavailable
 from backend.stores.redis.presence import Presence
 
@@ -19,6 +28,8 @@ logger = logging.getLogger(__name__)
 PATIENCE_S = 60.0
 """How long an answer waits for a Redis that is away, or full."""
 PAUSE_S = 0.05
+SILENT_S = 1.0
+"""After so long without a write an answer is looked for in Redis."""
 KEPT_RUNNING_S = 7 * 24 * 3600
 """When what belongs to a running answer would be dropped, if nobody were left to end it."""
 
@@ -36,6 +47,8 @@ class Own:
     """The one that stands, once it is sealed."""
     refused_s: float | None = None
     """Since when Redis takes nothing of it."""
+    seen_s: float | None = None
+    """When Redis was last seen to have it; None while it is being begun."""
     of_caller: int = 0
     """How many its caller had running when it began, this one included."""
 
@@ -43,15 +56,17 @@ class Own:
 class Writing:
     """What a log has is in Redis: readers see nothing before Redis has said that it has it.
 
-    The writer's memory is the truth for as long as its lease holds: whatever a Redis that was restarted or
-    replaced has lost of its answers is written again. A write of which it is not known whether it was done is
+    The writer's memory is the truth until somebody else ends the answer: whatever a Redis that was restarted
+    or replaced has lost of it is written again. One that is not there at all was lost, too: whoever had ended
+    it would have left it there for `ttl_s`. A write of which it is not known whether it was done is
     looked up before it is done again.
     """
 
-    def __init__(self, link: Link, runtime: Runtime, presence: Presence) -> None:
+    def __init__(self, link: Link, runtime: Runtime, presence: Presence, ttl_s: float) -> None:
         self._link = link
         self._runtime = runtime
         self._presence = presence
+        self._ttl_s = ttl_s
 
     def begin(self, log: Log) -> Own:
         return Own(log, self._runtime.monotonic(), self._link.generation)
@@ -78,6 +93,21 @@ class Writing:
                 own.generation = self._link.generation
         return own.closing
 
+    def look_after(self, owns: Mapping[str, Own]) -> None:
+        """Write again what Redis has lost of those that have nothing to write just now: their readers
+        elsewhere would wait for them in vain. Raises Unavailable."""
+        now_s = self._runtime.monotonic()
+        silent = [own for own in list(owns.values()) if own.seen_s and now_s - own.seen_s > SILENT_S]
+        if not silent:
+            return
+        replies = self._link.do(*[("EXISTS", StreamKeys(own.log.header.stream_id).log) for own in silent])
+        for own, is_there in zip(silent, replies, strict=True):
+            if is_there:
+                own.seen_s = now_s
+            elif owns.get(own.log.header.stream_id) is own and own.closing is None:
+                with suppress(LogClosed):
+                    self._write_again(own)
+
     def _write(self, own: Own, command: Command, end: int | None) -> None:
         """Until it is done; `end` is the offset Redis is at then."""
         while True:
@@ -90,7 +120,7 @@ class Writing:
                 self._wait(own)
                 continue
             if done:
-                own.refused_s = None
+                own.refused_s, own.seen_s = None, self._runtime.monotonic()
                 return
 
     def _try(self, own: Own, command: Command, end: int | None) -> bool:
@@ -128,6 +158,7 @@ class Writing:
             return False
         fields, offset = top[0][1], rows.offset_of(top[0])
         if b"c" in fields or b"x" in fields:
+            self._closing_that_stands(log)  # what was written unheard is read here, too
             raise LogClosed(log.header.stream_id)
         if offset < log.offset:
             logger.warning("Redis has lost the end of an answer; it is written again", extra=named(log))
@@ -138,22 +169,16 @@ class Writing:
         """Raises LogClosed if that is not ours to do: others may have ended and dropped it."""
         log = own.log
         header = log.header
-        if header.writer != self._presence.name or not self._presence.held_since(own.begun_s):
+        if header.writer != self._presence.name or not self._presence.never_away_for(self._ttl_s):
             raise LogClosed(header.stream_id)
         logger.warning("Redis has lost an answer; it is written again", extra=named(log))
         key = StreamKeys(header.stream_id).log
         entries = log.read(0).entries
-        commands: list[Command] = [
-            ("SADD", ProcessKeys(header.writer).live, header.stream_id),
-            rows.header_row(key, header),
-            ("EXPIRE", key, KEPT_RUNNING_S),
-        ]
+        commands: list[Command] = [rows.header_row(key, header), ("EXPIRE", key, KEPT_RUNNING_S)]
         if entries:
             commands.append(rows.entries_row(key, 1, entries, log.route))
-        if header.session_id is not None:
-            claim = SessionKeys(header.owner, header.session_id).claim
-            commands.append(("SET", claim, header.stream_id, "NX", "EX", KEPT_RUNNING_S))
-        self._link.do(*commands)
+        # What somebody else has written again by now is refused, and there all the same.
+        self._link.call(*commands, *belongings(header))
 
     def _closing_that_stands(self, log: Log) -> Closing | None:
         """Of an answer that somebody has ended; what the log lacks of it is added."""
@@ -166,3 +191,20 @@ class Writing:
 
 def named(log: Log) -> dict[str, str]:
     return {"stream_id": log.header.stream_id}
+
+
+def belongings(header: Header) -> list[Command]:
+    """What points to a running answer, where nothing else has come in its place."""
+    sets = [ProcessKeys(header.writer).live, caller_key(header)]
+    claims: list[tuple[str, str | bytes]] = []
+    if header.session_id is not None:
+        keys = SessionKeys(header.owner, header.session_id)
+        sets.append(keys.streams)
+        claims.append((keys.claim, header.stream_id))
+    if header.idempotency is not None:
+        claims.append((idempotency_key(header.idempotency), key_value(header)))
+    return [
+        *[("SADD", key, header.stream_id) for key in sets],
+        *[("EXPIRE", key, KEPT_RUNNING_S) for key in sets],
+        *[("SET", key, value, "NX", "EX", KEPT_RUNNING_S) for key, value in claims],
+    ]
