@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -80,9 +81,11 @@ async def freeze(stage: Stage, fault: Fault) -> None:
     """SIGSTOP past its lease, then SIGCONT: what it writes then is refused."""
     async with stage.servers[fault.server]:
         stage.damage.harm(fault.server)
-        stage.fleet.signal(fault.server, signal.SIGSTOP)
+        pid = stage.fleet.signal(fault.server, signal.SIGSTOP)
         await asyncio.sleep(LEASE_S + fault.lasts_s)
-        stage.fleet.signal(fault.server, signal.SIGCONT)
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
         stage.damage.note(f"{fault.server} goes on")
 
 

@@ -94,13 +94,14 @@ class Fleet:
         parent = self.servers[0].process.pid
         return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
 
-    def signal(self, number: int, what: signal.Signals) -> bool:
-        """To the server of that number; False if there is none just now."""
+    def signal(self, number: int, what: signal.Signals) -> int | None:
+        """To the server of that number, whose process id it gives; None if there is none just now. Under a
+        parent another may have the number a moment later."""
         with suppress(ZeroDivisionError, ProcessLookupError):
             pids = self.pids()
-            os.kill(pids[number % len(pids)], what)
-            return True
-        return False
+            os.kill(pid := pids[number % len(pids)], what)
+            return pid
+        return None
 
     async def kill(self, number: int) -> None:
         if self.workers:
