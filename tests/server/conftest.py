@@ -9,7 +9,9 @@ import pytest
 from backend.runtime import LIBRARIES
 from tests.access import signing
 from tests.fakes.questions import Questions
+from tests.redises import Redis
 from tests.sdks import SDKS, Sync, connected
+from tests.server.processes import Upstream, processes
 from tests.servers import Server, servers
 
 MODELS_FILE = """
@@ -74,3 +76,28 @@ def relay(
 def sdk(request: pytest.FixtureRequest, relay: Server) -> Iterator[Sync]:
     with connected(request.param, relay) as sdk:
         yield sdk
+
+
+@pytest.fixture(scope="module")
+def scripted() -> Iterator[Upstream]:
+    """An upstream that answers as each question says."""
+    with Upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def trio(
+    tmp_path_factory: pytest.TempPathFactory, runtime_name: str, redis_server: Redis, scripted: Upstream
+) -> Iterator[list[Server]]:
+    """Three servers on the shared Redis, that a module's tests share."""
+    redis_server.flush()
+    folder = tmp_path_factory.mktemp("trio")
+    with processes(folder, 3, redis_server.url, scripted, runtime_name) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def one_runtime(request: pytest.FixtureRequest) -> str:
+    """For what has nothing to do with which runtime it is."""
+    first, *_ = LIBRARIES
+    return str(request.config.getoption("runtime") or first)

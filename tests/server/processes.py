@@ -1,0 +1,139 @@
+"""Several servers on one store, before an upstream that answers as each question says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import urllib3
+
+from tests.access.signing import SECRET
+from tests.clients import Event, Following
+from tests.fakes.questions import asked_in
+from tests.fakes.upstream import FakeUpstream, Request, Script, answer, chunk, head, stall
+from tests.programs import until
+from tests.servers import Server, servers
+
+HANGS = "and hang"
+"""A question that says so gets one token, `half`, and then silence."""
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+_ASKED = re.compile(r"(\d+) tokens(?: every ([\d.]+) s)?")
+
+
+def tokens_of(count: int) -> list[str]:
+    """What an answer of so many is made of: hard to get right, and no two alike."""
+    return [f"{n}:\u2028 ü€😀\r\n\x85 " for n in range(count)]
+
+
+def said(count: int) -> str:
+    return "".join(tokens_of(count))
+
+
+def script_of(body: dict[str, Any]) -> Script:
+    """`… 40 tokens every 0.02 s …` is answered so."""
+    text = body["messages"][-1]["content"]
+    if HANGS in text:
+        return [head(), chunk("half"), stall()]
+    found = _ASKED.search(text)
+    assert found is not None, text
+    return answer(tokens_of(int(found[1])), gap_s=float(found[2] or 0))
+
+
+class Upstream(FakeUpstream):
+    def __init__(self) -> None:
+        super().__init__(script_of)
+
+    def requests_of(self, message: str) -> list[Request]:
+        return [request for request in list(self.requests) if asked_in(request.body) == message]
+
+    def calls_of(self, message: str) -> int:
+        return len(self.requests_of(message))
+
+    def lets_go_of(self, message: str, within_s: float) -> None:
+        """Wait until the last request of this question has been closed."""
+
+        def is_closed() -> bool:
+            requests = self.requests_of(message)
+            return bool(requests) and requests[-1].closed_s is not None
+
+        self.until(is_closed, within_s)
+
+
+@contextmanager
+def processes(
+    folder: Path, count: int, store_url: str | Sequence[str], upstream: FakeUpstream, runtime: str, **env: str
+) -> Iterator[list[Server]]:
+    """So many servers, started side by side; each with its own address of the store, if there are many."""
+    urls = [store_url] * count if isinstance(store_url, str) else store_url
+    shared = {
+        "RUNTIME": runtime,
+        "OPENAI_BASE_URL": upstream.base_url,
+        "OPENAI_API_KEY": "sk-test-0123456789",
+        "OPENAI_MODELS": "fake",
+        "DEFAULT_MODEL": "fake",
+        "MAX_STREAMS_PER_CALLER": "500",
+        "JWT_SECRET": SECRET,
+        **env,
+    }
+    with servers(folder) as started, ThreadPoolExecutor(count) as pool:
+        folders = [folder / f"process{number}" for number in range(count)]
+        for each in folders:
+            each.mkdir(parents=True)
+        made = [
+            pool.submit(Server, each, {**shared, "STORE_URL": url})
+            for each, url in zip(folders, urls, strict=True)
+        ]
+        for each in made:
+            started.append(each.result())
+        yield started
+
+
+def exact(events: Sequence[Event], count: int, after: int = 0) -> None:
+    """They are an answer of so many tokens past one of its numbers: each once, in order, and its end."""
+    *tokens, done = events
+    assert [event.number for event in events] == list(range(after + 1, count + 2))
+    assert [event.data["token"] for event in tokens] == tokens_of(count)[after:]
+    assert done.data.get("done"), done.data
+    assert done.data["full_response"] == said(count)
+
+
+def is_prefix(events: Sequence[Event], count: int, after: int = 0) -> None:
+    """They are tokens of such an answer, without a gap, from one of its numbers on."""
+    assert [event.number for event in events] == list(range(after + 1, after + 1 + len(events)))
+    assert [event.data.get("token") for event in events] == tokens_of(count)[after : after + len(events)]
+
+
+def next_of(following: Following, count: int = 1) -> list[Event]:
+    """The next so many events; the line stays."""
+    return [next(iter(following)) for _ in range(count)]
+
+
+def state(server: Server, stream_id: str, **headers: str) -> dict[str, Any]:
+    """What an answer is at, as JSON."""
+    response = look(server, stream_id, **headers)
+    assert response.status == 200, response.data
+    fields: dict[str, Any] = response.json()
+    return fields
+
+
+def look(server: Server, stream_id: str, **headers: str) -> urllib3.BaseHTTPResponse:
+    url = f"{server.url}/api/chat/streams/{stream_id}"
+    return server.pool.request("GET", url, headers={"Accept": "application/json", **headers})
+
+
+def ends_as(server: Server, stream_id: str, wanted: str, patience_s: float = 20.0) -> None:
+    """Wait for an answer's end."""
+    until(lambda: state(server, stream_id)["state"] == wanted, f"the answer is {wanted}", patience_s)
+
+
+def at_once(work: Callable[[S], T], things: Sequence[S]) -> list[T]:
+    """What it gives for each, all of them done side by side."""
+    with ThreadPoolExecutor(len(things)) as pool:
+        return list(pool.map(work, things))
