@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+import orjson
+
 from backend.chat.events import Header
 from backend.chat.requests import Idempotency
 
@@ -48,6 +50,12 @@ def idempotency_key(idempotency: Idempotency) -> str:
     """Digested: the client chose it, and in braces it could mean something."""
     digest = sha256(f"{idempotency.scope}\0{idempotency.key}".encode()).hexdigest()
     return f"{PREFIX}{{{digest}}}:key"
+
+
+def key_value(header: Header) -> bytes:
+    """What is kept under an answer's idempotency key."""
+    fingerprint = header.idempotency.fingerprint if header.idempotency else None
+    return orjson.dumps([header.owner, header.stream_id, fingerprint])
 
 
 def window_key(name: str) -> str:

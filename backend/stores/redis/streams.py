@@ -20,6 +20,7 @@ from backend.stores.redis.keys import (
     StreamKeys,
     caller_key,
     idempotency_key,
+    key_value,
 )
 from backend.stores.redis.link import Command, Link
 from backend.stores.redis.mirrors import Audience, Mirrors
@@ -84,6 +85,7 @@ class RedisStreams:
         if joined is not None:
             self.discard(log)
             return joined
+        self._own[header.stream_id].seen_s = self._runtime.monotonic()
         return log
 
     def by_key(self, idempotency: Idempotency) -> Log | None:
@@ -161,6 +163,8 @@ class RedisStreams:
 
     def sweep(self) -> None:
         self._audience.sweep()
+        with suppress(Unavailable):
+            self._writing.look_after(self._own)
         for stream_id, (own, closing) in list(self._unclosed.items()):
             with suppress(Unavailable):
                 self._close(own, closing)
@@ -306,12 +310,6 @@ def let_go(header: Header) -> list[Command]:
         ("SREM", caller_key(header), header.stream_id),
         ("SREM", ProcessKeys(header.writer).live, header.stream_id),
     ]
-
-
-def key_value(header: Header) -> bytes:
-    """What is kept under an answer's idempotency key."""
-    fingerprint = header.idempotency.fingerprint if header.idempotency else None
-    return orjson.dumps([header.owner, header.stream_id, fingerprint])
 
 
 def joined_by(header: Header, running: Log) -> Log:

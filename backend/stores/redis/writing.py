@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
-from backend.chat.events import Closing, Entry, Route
+from backend.chat.events import Closing, Entry, Header, Route
 from backend.chat.log import Log, LogClosed
 from backend.chat.ports import Runtime
 from backend.stores.redis import rows
-from backend.stores.redis.keys import ProcessKeys, SessionKeys, StreamKeys
+from backend.stores.redis.keys import (
+    ProcessKeys,
+    SessionKeys,
+    StreamKeys,
+    caller_key,
+    idempotency_key,
+    key_value,
+)
 from backend.stores.redis.link import Command, Link, unavailable
 from backend.stores.redis.presence import Presence
 
@@ -17,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 PATIENCE_S = 60.0
 """How long an answer waits for a Redis that is away."""
+SILENT_S = 1.0
+"""After so long without a write an answer is looked for in Redis."""
 KEPT_RUNNING_S = 7 * 24 * 3600
 """When what belongs to a running answer would be dropped, if nobody were left to end it."""
 
@@ -32,6 +43,8 @@ class Own:
     route: Route | None = None
     closing: Closing | None = None
     """The one that stands, once it is sealed."""
+    seen_s: float | None = None
+    """When Redis was last seen to have it; None while it is being begun."""
     of_caller: int = 0
     """How many its caller had running when it began, this one included."""
 
@@ -72,6 +85,21 @@ class Writing:
                 own.closing = self._closing_that_stands(own.log) or closing
         return own.closing
 
+    def look_after(self, owns: Mapping[str, Own]) -> None:
+        """Write again what Redis has lost of those that have nothing to write just now: their readers
+        elsewhere would wait for them in vain. Raises Unavailable."""
+        now_s = self._runtime.monotonic()
+        silent = [own for own in list(owns.values()) if own.seen_s and now_s - own.seen_s > SILENT_S]
+        if not silent:
+            return
+        replies = self._link.do(*[("EXISTS", StreamKeys(own.log.header.stream_id).log) for own in silent])
+        for own, is_there in zip(silent, replies, strict=True):
+            if is_there:
+                own.seen_s = now_s
+            elif owns.get(own.log.header.stream_id) is own and own.closing is None:
+                with suppress(LogClosed):
+                    self._write_again(own)
+
     def _write(self, own: Own, command: Command, end: int | None) -> None:
         """Until it is done; `end` is the offset Redis is at then."""
         while True:
@@ -89,6 +117,7 @@ class Writing:
                 own.generation = None
                 continue
             if isinstance(reply, bytes):
+                own.seen_s = self._runtime.monotonic()
                 return
             logger.info("a write was refused: %s", reply, extra=named(own.log))
             own.generation = None
@@ -108,6 +137,7 @@ class Writing:
             return False
         fields, offset = top[0][1], rows.offset_of(top[0])
         if b"c" in fields or b"x" in fields:
+            self._closing_that_stands(log)  # what was written unheard is read here, too
             raise LogClosed(log.header.stream_id)
         if offset < log.offset:
             logger.warning("Redis has lost the end of an answer; it is written again", extra=named(log))
@@ -123,17 +153,11 @@ class Writing:
         logger.warning("Redis has lost an answer; it is written again", extra=named(log))
         key = StreamKeys(header.stream_id).log
         entries = log.read(0).entries
-        commands: list[Command] = [
-            ("SADD", ProcessKeys(header.writer).live, header.stream_id),
-            rows.header_row(key, header),
-            ("EXPIRE", key, KEPT_RUNNING_S),
-        ]
+        commands: list[Command] = [rows.header_row(key, header), ("EXPIRE", key, KEPT_RUNNING_S)]
         if entries:
             commands.append(rows.entries_row(key, 1, entries, log.route))
-        if header.session_id is not None:
-            claim = SessionKeys(header.owner, header.session_id).claim
-            commands.append(("SET", claim, header.stream_id, "NX", "EX", KEPT_RUNNING_S))
-        self._link.do(*commands)
+        # What somebody else has written again by now is refused, and there all the same.
+        self._link.call(*commands, *belongings(header))
 
     def _closing_that_stands(self, log: Log) -> Closing | None:
         """Of an answer that somebody has ended; what the log lacks of it is added."""
@@ -146,3 +170,20 @@ class Writing:
 
 def named(log: Log) -> dict[str, str]:
     return {"stream_id": log.header.stream_id}
+
+
+def belongings(header: Header) -> list[Command]:
+    """What points to a running answer, where nothing else has come in its place."""
+    sets = [ProcessKeys(header.writer).live, caller_key(header)]
+    claims: list[tuple[str, str | bytes]] = []
+    if header.session_id is not None:
+        keys = SessionKeys(header.owner, header.session_id)
+        sets.append(keys.streams)
+        claims.append((keys.claim, header.stream_id))
+    if header.idempotency is not None:
+        claims.append((idempotency_key(header.idempotency), key_value(header)))
+    return [
+        *[("SADD", key, header.stream_id) for key in sets],
+        *[("EXPIRE", key, KEPT_RUNNING_S) for key in sets],
+        *[("SET", key, value, "NX", "EX", KEPT_RUNNING_S) for key, value in claims],
+    ]
