@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +12,9 @@ from typing import Any, TypeVar
 
 import urllib3
 
+from tests import clients
 from tests.access.signing import SECRET
 from tests.clients import Event, Following
-from tests.fakes.questions import asked_in
 from tests.fakes.upstream import FakeUpstream, Request, Script, answer, chunk, head, stall
 from tests.programs import until
 from tests.servers import Server, servers
@@ -38,7 +39,7 @@ def said(count: int) -> str:
 
 def script_of(body: dict[str, Any]) -> Script:
     """`… 40 tokens every 0.02 s …` is answered so."""
-    text = body["messages"][-1]["content"]
+    text = question_in(body)
     if HANGS in text:
         return [head(), chunk("half"), stall()]
     found = _ASKED.search(text)
@@ -46,12 +47,17 @@ def script_of(body: dict[str, Any]) -> Script:
     return answer(tokens_of(int(found[1])), gap_s=float(found[2] or 0))
 
 
+def question_in(body: dict[str, Any]) -> str:
+    """The last one, after what was said before."""
+    return str(body["messages"][-1]["content"])
+
+
 class Upstream(FakeUpstream):
     def __init__(self) -> None:
         super().__init__(script_of)
 
     def requests_of(self, message: str) -> list[Request]:
-        return [request for request in list(self.requests) if asked_in(request.body) == message]
+        return [request for request in list(self.requests) if question_in(request.body) == message]
 
     def calls_of(self, message: str) -> int:
         return len(self.requests_of(message))
@@ -137,3 +143,28 @@ def at_once(work: Callable[[S], T], things: Sequence[S]) -> list[T]:
     """What it gives for each, all of them done side by side."""
     with ThreadPoolExecutor(len(things)) as pool:
         return list(pool.map(work, things))
+
+
+def completion(server: Server, message: str, **headers: str) -> urllib3.BaseHTTPResponse:
+    """An answer over OpenAI's door, not read yet."""
+    body = {"model": "fake", "messages": [{"role": "user", "content": message}], "stream": True}
+    url = f"{server.url}/v1/chat/completions"
+    response = server.pool.request("POST", url, json=body, headers=headers, preload_content=False)
+    server.opened.append(response.close)
+    return response
+
+
+def completion_again(server: Server, stream_id: str, last: str) -> urllib3.BaseHTTPResponse:
+    """The rest of it, past the event with this id."""
+    url = f"{server.url}/v1/chat/completions/{stream_id}"
+    return server.pool.request("GET", url, headers={"Last-Event-ID": last}, preload_content=False)
+
+
+def chunks_of(response: urllib3.BaseHTTPResponse) -> tuple[list[str], str, bool]:
+    """The ids and the text of an OpenAI stream, and whether it says that it is done."""
+    assert response.status == 200, response.data
+    events = clients.events(response.data.replace(b": ping\n", b""))
+    done = events[-1]["data"] == "[DONE]"
+    bodies = [json.loads(event["data"]) for event in (events[:-1] if done else events)]
+    text = "".join(choice["delta"].get("content") or "" for body in bodies for choice in body["choices"])
+    return [event["id"] for event in events if "id" in event], text, done

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from itertools import count, pairwise
 from typing import Any
@@ -19,6 +18,9 @@ from tests.server.processes import (
     HANGS,
     Upstream,
     at_once,
+    chunks_of,
+    completion,
+    completion_again,
     exact,
     look,
     next_of,
@@ -247,41 +249,21 @@ def test_a_key_sent_to_all_processes_at_once_and_again_begins_one_answer(
         assert (status, refused["type"]) == (422, "idempotency_mismatch")
 
 
-def chunks_of(server: Server, response: urllib3.BaseHTTPResponse) -> tuple[list[str], str]:
-    """The ids and the text of an OpenAI stream with ids, to its end."""
-    assert response.status == 200, response.data
-    events = clients.events(b"".join(line for line in response.stream() if not line.startswith(b":")))
-    assert events[-1]["data"] == "[DONE]"
-    texts = [json.loads(event["data"])["choices"] for event in events[:-1]]
-    text = "".join(choices[0]["delta"].get("content") or "" for choices in texts if choices)
-    return [event["id"] for event in events if "id" in event], text
-
-
-def completion(server: Server, message: str, **headers: str) -> urllib3.BaseHTTPResponse:
-    body = {"model": "fake", "messages": [{"role": "user", "content": message}], "stream": True}
-    url = f"{server.url}/v1/chat/completions"
-    return server.pool.request("POST", url, json=body, headers=headers, preload_content=False)
-
-
 def test_a_completion_with_a_key_is_made_once_and_taken_up_by_its_id_anywhere(
     trio: list[Server], scripted: Upstream
 ) -> None:
-    a, b, c = trio
+    _, b, c = trio
     message = question("30 tokens every 0.01 s")
     headers = {"X-Stream-Resume": "1", "Idempotency-Key": "completion"}
     answers = at_once(lambda server: completion(server, message, **headers), trio * 4)
     [stream_id] = {each.headers["X-Stream-Id"] for each in answers}
-    read = [chunks_of(a, each) for each in answers]
-    assert {text for _, text in read} == {said(30)}
+    read = [chunks_of(each) for each in answers]
+    assert {(text, done) for _, text, done in read} == {(said(30), True)}
     ids = read[0][0]
     assert scripted.calls_of(message) == 1
     for at in range(0, len(ids), 7):
-        last = {"Last-Event-ID": ids[at]}
-        response = b.pool.request(
-            "GET", f"{b.url}/v1/chat/completions/{stream_id}", headers=last, preload_content=False
-        )
-        rest, text = chunks_of(b, response)
-        assert rest == ids[at + 1 :]
+        rest, text, done = chunks_of(completion_again(b, stream_id, ids[at]))
+        assert (rest, done) == (ids[at + 1 :], True)
         assert said(30).endswith(text)
     other = {"Idempotency-Key": "completion"}
     assert completion(c, "another: 3 tokens", **other).status == 422
@@ -314,10 +296,12 @@ def test_the_connections_to_redis_are_three_a_process_however_many_answers(
     def connections() -> int:
         return int(redis_server.info("clients")["connected_clients"]) - 1  # ours
 
+    for server in trio:  # each is made when it is first used
+        ask(server, question("1 tokens")).all()
     until(lambda: connections() == 3 * len(trio), "three each")
     message = question("40 tokens every 0.03 s")
-    followings = [ask(server, message) for server in (a, b) for _ in range(50)]
-    elsewhere = [resume(c, each.stream_id) for each in followings]
+    followings = [ask(server, message) for server in (a, b) for _ in range(45)]
+    elsewhere = [resume(c, each.stream_id) for each in followings[::2]]
     assert connections() == 3 * len(trio)
     for each in [*followings, *elsewhere]:
         exact(each.all(), 40)
