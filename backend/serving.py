@@ -10,7 +10,7 @@ from functools import partial
 
 from backend import runtime as runtimes
 from backend.app import build
-from backend.chat.errors import Misconfigured
+from backend.chat.errors import Misconfigured, Unavailable
 from backend.chat.ports import Runtime
 from backend.config import Config
 from backend.telemetry import logs
@@ -86,5 +86,7 @@ def tend(chore: Callable[[], None], runtime: Runtime) -> None:
         runtime.sleep(TICK_S)
         try:
             chore()
+        except Unavailable as exc:  # of which its store has told already
+            logger.debug("housekeeping waits: %s", exc)
         except Exception:
             logger.exception("housekeeping failed; it is tried again")
