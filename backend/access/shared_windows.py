@@ -20,16 +20,22 @@ ACQUIRE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local limit, length, amount = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-if amount > limit then return 0 end
+for n = 4, #ARGV do
+    local newest = tonumber(redis.call('LINDEX', KEYS[1], 0) or 0)
+    redis.call('LPUSH', KEYS[1], string.format('%.0f', math.max(newest, now - ARGV[n])))
+end
 local oldest = redis.call('LINDEX', KEYS[1], limit - amount)
-if oldest and tonumber(oldest) > now - length then return 0 end
-for _ = 1, amount do redis.call('LPUSH', KEYS[1], string.format('%.0f', now)) end
+local within = amount <= limit and not (oldest and tonumber(oldest) > now - length)
+if within then
+    for _ = 1, amount do redis.call('LPUSH', KEYS[1], string.format('%.0f', now)) end
+end
 redis.call('LTRIM', KEYS[1], 0, limit - 1)
-redis.call('PEXPIRE', KEYS[1], math.ceil(length / 1000))
-return 1
+if within or #ARGV > 3 then redis.call('PEXPIRE', KEYS[1], math.ceil(length / 1000)) end
+return within and 1 or 0
 """
 """Adds ARGV[3] moments to the newest ARGV[1] that are kept, unless the one that would drop out is no older
-than ARGV[2] microseconds. The clock is Redis's: those of the processes may differ."""
+than ARGV[2] microseconds. The clock is Redis's: those of the processes may differ. The others are how long
+ago each was that had been allowed without asking, and counts now."""
 
 LOOK = """
 local time = redis.call('TIME')
@@ -53,7 +59,7 @@ class SharedWindows(Storage, MovingWindowSupport):
     """A store of moving windows for `limits`.
 
     While Redis is away each process allows its share, so that together they allow no more than the limit;
-    what it allowed before counts.
+    what it allowed before counts. What it allowed then is told to Redis the next time it is asked.
     """
 
     STORAGE_SCHEME = [SCHEME]  # noqa: RUF012
@@ -73,14 +79,21 @@ class SharedWindows(Storage, MovingWindowSupport):
         self._processes = processes
         self._now = now
         self._here = Windows()
+        self._untold = Windows()
 
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         """Count `amount` more, if that stays within the limit."""
+        untold_s = self._untold.take(key)
+        ages_us = [round(age_s * 1_000_000) for age_s in untold_s]
         try:
-            within = bool(self._run(ACQUIRE, key, limit, expiry * 1_000_000, amount))
+            within = bool(self._run(ACQUIRE, key, limit, expiry * 1_000_000, amount, *ages_us))
         except Unavailable:
             logger.warning("a limit is counted by each process for itself: its store is away")
-            return self._here.acquire_entry(key, limit // self._processes(), expiry, amount)
+            self._untold.put(key, expiry, untold_s)
+            within = self._here.acquire_entry(key, limit // self._processes(), expiry, amount)
+            if within:
+                self._untold.acquire_entry(key, limit, expiry, amount)
+            return within
         if within:
             self._here.acquire_entry(key, limit, expiry, amount)
         return within
