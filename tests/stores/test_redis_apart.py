@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -12,13 +13,13 @@ from backend.chat.log import Log, LogClosed
 from backend.chat.requests import Idempotency
 from backend.stores.redis import rows
 from backend.stores.redis.client import connector
-from backend.stores.redis.keys import StreamKeys
+from backend.stores.redis.keys import StreamKeys, index_key
 from backend.stores.redis.opened import RedisStores, open_redis
 from tests.fakes.runtime import ThreadRuntime
 from tests.programs import until
 from tests.redises import Redis
 from tests.stores.kinds import finished
-from tests.stores.test_contract import header
+from tests.stores.test_contract import header, question, session
 
 Open = Callable[[], RedisStores]
 
@@ -111,3 +112,27 @@ def test_a_silent_answer_that_redis_has_lost_is_written_again_too(opened: Open, 
     a.streams.append(log, ["two "])
     until(lambda: theirs.text == "one two ", "its reader goes on")
     a.streams.close(log, a.streams.seal(log, finished()))
+
+
+def test_a_session_that_is_changed_lives_on_and_one_that_is_over_leaves_its_owners_list(
+    redis_url: str, redis_server: Redis
+) -> None:
+    runtime = ThreadRuntime()
+    stores = open_redis(connector(redis_url), runtime, stream_ttl_s=60.0, session_ttl_s=2.0, lease_s=2.0)
+    kept = stores.sessions
+    now = runtime.now()
+    for session_id in ("short", "long"):
+        kept.create(replace(session(session_id, "alice"), created_at=now, updated_at=now))
+    client, index = redis_server.client, index_key("alice")
+    assert client.zcard(index) == 2
+
+    def lives_on() -> bool:
+        assert kept.update("alice", "long", {"title": "still"}) is not None
+        return kept.get("alice", "short") is None
+
+    until(lives_on, "the other is over", 5)
+    kept.ask(replace(session("long", "alice")), question(), "why?")
+    assert client.zrange(index, 0, -1) == ["long"]
+    assert [each.session_id for each in kept.list("alice", 10, None)] == ["long"]
+    assert client.ttl(index) in (1, 2)
+    stores.close()

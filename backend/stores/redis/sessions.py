@@ -33,25 +33,29 @@ if title ~= '' then redis.call('HSETNX', session, 'title', title) end
 if there or message_id ~= '' then redis.call('HSET', session, 'updated_at', now) end
 if index then redis.call('ZADD', index, score, session_id) end
 if ttl ~= '0' then
-    for _, key in ipairs(KEYS) do
-        if key ~= index then redis.call('EXPIRE', key, ttl) end
+    for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ttl) end
+    if index then
+        redis.call('ZREMRANGEBYSCORE', index, '-inf', string.format('(%.0f', score - ttl * 1000000))
     end
 end
 return 1
 """
 """Makes the session of `new`'s fields unless it is there (without any, it is not made), adds a message unless
-its id is there, names an untitled one, and moves it to the top of its owner's list."""
+its id is there, names an untitled one, and moves it to the top of its owner's list; what has outlived its time falls from that."""
 
 CHANGE = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('HSET', KEYS[1], 'updated_at', ARGV[2])
-if KEYS[2] then redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1]) end
-for n = 4, #ARGV, 3 do
+if KEYS[4] then redis.call('ZADD', KEYS[4], ARGV[3], ARGV[1]) end
+for n = 5, #ARGV, 3 do
     if ARGV[n + 1] == '1' then
         redis.call('HSET', KEYS[1], ARGV[n], ARGV[n + 2])
     else
         redis.call('HDEL', KEYS[1], ARGV[n])
     end
+end
+if ARGV[4] ~= '0' then
+    for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[4]) end
 end
 return 1
 """
@@ -97,12 +101,12 @@ class RedisSessions:
         return found[:limit]
 
     def update(self, owner: str, session_id: str, changes: Changes) -> Session | None:
-        now, keys = self._runtime.now(), SessionKeys(owner, session_id)
-        places = [keys.session, *([keys.index] if owner else [])]
+        now, places = self._runtime.now(), places_of(owner, session_id)
         said: list[str | int] = []
         for name, value in changes.items():
             said += [name, int(value is not None), str(value or "")]
-        self._link.get("EVAL", CHANGE, len(places), *places, session_id, now, score_of(now), *said)
+        ids = (session_id, now, score_of(now), self._ttl_s)
+        self._link.get("EVAL", CHANGE, len(places), *places, *ids, *said)
         return self.get(owner, session_id)
 
     def delete(self, owner: str, session_id: str) -> bool:
@@ -141,7 +145,7 @@ class RedisSessions:
         )  # fmt: skip
 
     def _sessions(self, owner: str, ids: Sequence[str]) -> Sequence[Session]:
-        """Those that are still there; the index forgets the others."""
+        """Those that are still there."""
         keys = [SessionKeys(owner, session_id) for session_id in ids]
         replies = self._link.do(
             *[("HGETALL", key.session) for key in keys], *[("LLEN", key.messages) for key in keys]
@@ -151,7 +155,7 @@ class RedisSessions:
 
 
 def places_of(owner: str, session_id: str) -> list[str]:
-    """The keys of WRITE and DELETE. Callers without a name have no list."""
+    """The keys of WRITE, CHANGE and DELETE. Callers without a name have no list."""
     keys = SessionKeys(owner, session_id)
     return [keys.session, keys.messages, keys.numbers, *([keys.index] if owner else [])]
 
