@@ -41,7 +41,8 @@ end
 return 1
 """
 """Makes the session of `new`'s fields unless it is there (without any, it is not made), adds a message unless
-its id is there, names an untitled one, and moves it to the top of its owner's list; what has outlived its time falls from that."""
+its id is there, names an untitled one, and moves it to the top of its owner's list, from which those fall
+that have outlived their time."""
 
 CHANGE = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
