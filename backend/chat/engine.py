@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 HEARTBEAT_S = 1.0
 STOP_PATIENCE_S = 1.0
 SAVE_PATIENCE_S = 10.0
+BEHIND_S = 1.0
 DRAIN_POLL_S = 0.05
 
 
@@ -134,6 +135,12 @@ class Engine:
     def find(self, caller: Caller, stream_id: str) -> Log:
         """Raises NotFound and StreamExpired."""
         return self._streams.get(caller.owner, stream_id)
+
+    def catch_up(self, log: Log, behind: Callable[[], bool]) -> None:
+        """Wait a moment while the log is `behind` what its reader has: who comes from another process can
+        have pieces of which their writer has yet to hear that they are kept."""
+        if self._peers.shared:
+            log.wait_while(behind, BEHIND_S)
 
     def follow(
         self, log: Log, after: int = 0, heartbeat_s: float = HEARTBEAT_S, *, comes_back: bool = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import Lock
 
 from backend.chat.events import TAIL_LOST, Batch, Closing, Delta, Entry, Failed, Header, Route
@@ -128,6 +128,10 @@ class Log:
 
     def wait_closed(self, timeout_s: float) -> bool:
         return self._signal.wait_for(lambda: self.closing is not None, timeout_s)
+
+    def wait_while(self, behind: Callable[[], bool], timeout_s: float) -> bool:
+        """Block for as long as that is so, the log is open, and the time is not over."""
+        return self._signal.wait_for(lambda: not behind() or self.closing is not None, timeout_s)
 
     def tail(self, after: int, heartbeat_s: float) -> Iterator[Batch | None]:
         """Batches from offset `after` on, the last one with the closing; None after each `heartbeat_s`

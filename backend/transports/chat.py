@@ -45,6 +45,7 @@ def blueprint(engine: Engine, limits: ChatLimits, meters: Meters) -> Blueprint:
             return jsonify(stream_fields(log))
         after = sse.read_after(stream_id, request.headers.get("Last-Event-ID"), request.args.get("after"))
         partial = _read_flag("partial", default=True)
+        engine.catch_up(log, lambda: log.count < after)
         if after == log.closing_number:
             return Response(status=204)
         return _answer(log, after, partial)

@@ -51,6 +51,7 @@ class Events:
     def _resume(self, connection: Connection, payload: Body) -> dict[str, Any]:
         asked = parse(wire.ChatResumeBody, payload)
         log = self._engine.find(connection.caller, asked.stream_id)
+        self._engine.catch_up(log, lambda: log.count < asked.after)
         if asked.after == log.closing_number:
             return ids_of(log)
         begins = connection.follow(log, asked.after, asked.partial)

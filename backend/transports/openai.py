@@ -84,6 +84,7 @@ def blueprint(engine: Engine, bounds: CompletionBounds, models: Models, meters: 
 
     def streamed(log: Log, after: int, numbered: bool) -> Response:
         """The chunks past number `after`."""
+        engine.catch_up(log, lambda: log.offset < after)
         offset = min(after, log.offset)
         chunks = Chunks(log, offset, numbered=numbered)
         if log.closing is None and after > offset:
