@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from backend.chat.engine import Engine
-from backend.chat.errors import NotFound
+from backend.chat.errors import NotFound, Unavailable
 from backend.chat.ids import new_id
 from backend.chat.log import Log
 from backend.chat.news import News
@@ -69,8 +69,13 @@ class Conversations:
         """Have the listener told of all that becomes of the session from now on; gives the answer that
         is running already."""
         self.find(caller, session_id)
-        self._rooms.join(caller.owner, session_id, listener)
-        return self._streams.running(caller.owner, session_id)
+        is_new = self._rooms.join(caller.owner, session_id, listener)
+        try:
+            return self._streams.running(caller.owner, session_id)
+        except Unavailable:
+            if is_new:
+                self._rooms.leave(caller.owner, session_id, listener)
+            raise
 
     def leave(self, caller: Caller, session_id: str, listener: Listener) -> None:
         self._rooms.leave(caller.owner, session_id, listener)

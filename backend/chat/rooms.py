@@ -24,13 +24,16 @@ class Rooms:
         self._rooms: dict[tuple[str, str], list[Listener]] = {}
         self._lock = Lock()
 
-    def join(self, owner: str, session_id: str, listener: Listener) -> None:
-        """Hear of it from now on; once, however often one joins. Raises Unavailable."""
+    def join(self, owner: str, session_id: str, listener: Listener) -> bool:
+        """Hear of it from now on; once, however often one joins. False if it was heard of before. Raises
+        Unavailable."""
         self._peers.join(owner, session_id)
         with self._lock:
             room = self._rooms.setdefault((owner, session_id), [])
-            if listener not in room:
+            is_new = listener not in room
+            if is_new:
                 room.append(listener)
+            return is_new
 
     def leave(self, owner: str, session_id: str, listener: Listener) -> None:
         with self._lock:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from backend.chat.errors import NotFound
+from backend.chat.errors import NotFound, Unavailable
 from backend.chat.news import News
 from backend.chat.requests import ChatRequest
 from backend.chat.rooms import Rooms
@@ -62,6 +62,26 @@ def test_nobody_hears_of_anothers_session(world: Make) -> None:
     here.ended(here.engine.open(ALICE, HELLO))
     here.runtime.join()
     assert heard == []
+
+
+def test_who_could_not_join_hears_nothing_later(world: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store goes away between the two steps; who had joined before stays."""
+    here = world(saying("done"))
+    heard: list[News] = []
+    before: list[News] = []
+    session_id = here.conversations.create(ME, {}).session_id
+    here.conversations.join(ME, session_id, before.append)
+
+    def away(_owner: str, _session_id: str) -> None:
+        raise Unavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(here.streams, "running", away)
+        for listener in (heard.append, before.append):
+            with pytest.raises(Unavailable):
+                here.conversations.join(ME, session_id, listener)
+    here.conversations.change(ME, session_id, {"title": "new"})
+    assert (heard, before) == ([], [News(session_id, "title")])
 
 
 def test_who_joins_twice_hears_once_and_who_left_hears_nothing() -> None:
