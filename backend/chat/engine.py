@@ -208,11 +208,18 @@ class Engine:
         left = self._live.writers
         for writer in left:
             writer.request_stop(INTERRUPTED.type)
-        for writer in left:
-            if not writer.log.wait_closed(STOP_PATIENCE_S):
-                self._runtime.spawn(writer.give_up)
-        for writer in left:
-            writer.log.wait_closed(SAVE_PATIENCE_S)
+        for writer in self._open_after(STOP_PATIENCE_S, left):
+            self._runtime.spawn(writer.give_up)
+        self._open_after(SAVE_PATIENCE_S, left)
+
+    def _open_after(self, patience_s: float, writers: Sequence[Writer]) -> Sequence[Writer]:
+        """Those that have not closed their logs when the time is over."""
+        until_s = self._runtime.monotonic() + patience_s
+        return [
+            writer
+            for writer in writers
+            if not writer.log.wait_closed(max(0.0, until_s - self._runtime.monotonic()))
+        ]
 
     def _session(self, caller: Caller, request: ChatRequest) -> Session | None:
         """The session the answer goes into: the kept one, else a new one that is not kept yet."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from backend.chat.events import Closing, Entry, Header, Route
 from backend.chat.log import Log, LogClosed
 from backend.chat.ports import Runtime
+from backend.chat.writer import INTERRUPTED
 from backend.stores.redis import rows
 from backend.stores.redis.keys import (
     ProcessKeys,
@@ -75,11 +76,13 @@ class Writing:
         log.append(entries)
 
     def seal(self, own: Own, closing: Closing) -> Closing:
-        """The closing that stands. Raises Unavailable when Redis stays away."""
+        """The closing that stands. Raises Unavailable when Redis stays away; at once for one that is
+        interrupted: without us, others close it so."""
         if own.closing is None:
             key = StreamKeys(own.log.header.stream_id).log
             try:
-                self._write(own, rows.seal_row(key, closing), None)
+                is_urgent = closing.state == INTERRUPTED.type
+                self._write(own, rows.seal_row(key, closing), None, 0.0 if is_urgent else PATIENCE_S)
                 own.closing = closing
             except LogClosed:
                 own.closing = self._closing_that_stands(own.log) or closing
@@ -100,10 +103,12 @@ class Writing:
                 with suppress(LogClosed):
                     self._write_again(own)
 
-    def _write(self, own: Own, command: Command, end: int | None) -> None:
-        """Until it is done; `end` is the offset Redis is at then."""
+    def _write(self, own: Own, command: Command, end: int | None, patience_s: float = PATIENCE_S) -> None:
+        """Until it is done; `end` is the offset Redis is at then. The patience counts from when Redis went
+        away."""
         while True:
-            if not self._link.wait_up(self._patience_s()):
+            gone_s = self._runtime.monotonic() - self._link.changed_s
+            if not self._link.wait_up(max(0.0, patience_s - gone_s)):
                 raise unavailable()
             try:
                 generation = self._link.generation
@@ -121,10 +126,6 @@ class Writing:
                 return
             logger.info("a write was refused: %s", reply, extra=named(own.log))
             own.generation = None
-
-    def _patience_s(self) -> float:
-        """What is left of it: the time counts from when Redis went away."""
-        return max(0.0, self._link.changed_s + PATIENCE_S - self._runtime.monotonic())
 
     def _catch_up(self, own: Own, end: int | None) -> bool:
         """Have Redis know all that the log has; whether it is at offset `end` already. Raises LogClosed when
