@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from tests.servers import Server
 
 pytestmark = pytest.mark.server
 
-LEASE_S = 3.0
+LEASE_S = 2.0
 LIVE = 20
 _numbers = count(1)
 
@@ -75,6 +76,12 @@ class Crowd:
         return at_once(Following.all, self.running)
 
 
+def seen_by(servers: Sequence[Server]) -> None:
+    """Wait until they have noticed that Redis is away, for tokens and for the rest."""
+    for server in servers:
+        until(lambda log=server.log_path: log.read_text().count("cannot be reached") >= 2, "it is noticed")  # type: ignore[misc]
+
+
 def is_ready(server: Server, within_s: float) -> None:
     until(lambda: server.pool.request("GET", f"{server.url}/ready").status == 200, "it is ready", within_s)
 
@@ -95,9 +102,9 @@ def test_a_redis_that_is_killed_and_comes_back_with_its_file_costs_no_answer_a_t
     tmp_path: Path, start: Start, scripted: Upstream
 ) -> None:
     with Redis(tmp_path / "redis", appendonly=True) as redis, start(redis.url) as (a, b):
-        crowd = Crowd([a, b], 200, 0.02)
+        crowd = Crowd([a, b], 150, 0.02)
         redis.kill()
-        time.sleep(0.3)
+        seen_by((a, b))
         redis.start()
         for server in (a, b):
             answers_again(server, 5)
@@ -118,7 +125,7 @@ def test_a_redis_that_comes_back_with_nothing_is_given_the_running_answers_again
     with Redis(tmp_path / "redis") as redis, start(redis.url) as (a, b):
         finished = ask(a, question("3 tokens"), session_id="before")
         finished.all()
-        crowd = Crowd([a, b], 200, 0.02)
+        crowd = Crowd([a, b], 150, 0.02)
         redis.kill()
         redis.start()
         for server in (a, b):
@@ -208,17 +215,36 @@ def test_a_frozen_redis_holds_up_only_what_needs_it(tmp_path: Path, start: Start
         assert "Traceback" not in a.log + b.log
 
 
+def test_a_process_ends_in_time_while_redis_is_away(tmp_path: Path, start: Start) -> None:
+    """However many answers it gives. Those are ended by the others."""
+    with Redis(tmp_path / "redis") as redis, start(redis.url, DRAIN_S="0.5") as (a, b):
+        running = [ask(a, question("3000 tokens every 0.02 s"), session_id=f"r{n}") for n in range(10)]
+        silent = [ask(a, question(f"one token {HANGS}"), session_id=f"q{n}") for n in range(10)]
+        for following in [*running, *silent]:
+            next_of(following)
+        elsewhere = [resume(b, following.stream_id) for following in [*running, *silent]]
+        redis.freeze()
+        a.process.send_signal(signal.SIGTERM)
+        began_s = time.monotonic()
+        assert a.process.wait(20) == 0
+        assert time.monotonic() - began_s < 12
+        redis.thaw()
+        for events in at_once(Following.all, elsewhere):
+            assert events[-1].data["type"] == "interrupted"
+        assert get(b, "/api/chat/sessions/q0")["messages"][-1]["content"] == "half"
+
+
 def test_a_redis_that_cannot_be_reached_for_a_while_costs_readers_elsewhere_nothing(
     tmp_path: Path, start: Start, redis_server: Redis, scripted: Upstream
 ) -> None:
     """Every packet is lost, to both processes: there is no end of a connection to see."""
     redis_server.flush()
     with line_to(redis_server.port) as line, start(f"redis://127.0.0.1:{line.port}/0") as (a, b):
-        crowd = Crowd([a, b], 250, 0.02)
+        crowd = Crowd([a, b], 200, 0.02)
         line.black_hole()
         status, refused = call(b, "POST", "/api/chat/stream", {"message": "go"})
         assert (status, refused["type"]) == (503, "unavailable")
-        time.sleep(6)
+        seen_by((a, b))
         line.heal()
         healed_s = time.monotonic()
         for events in crowd.read():
@@ -259,7 +285,7 @@ def test_a_failover_loses_nothing_silently_and_does_not_double_a_budget(
 ) -> None:
     with sentinels(tmp_path / "redises") as watched:
         with start(watched.url, RATE_LIMIT="40/minute", JWT_SECRET=signing.SECRET) as (a, b):
-            crowd = Crowd([a, b], 250, 0.02)
+            crowd = Crowd([a, b], 200, 0.02)
             spent = {"Authorization": f"Bearer {signing.token(sub='spender')}"}
 
             def asked(n: int) -> int:

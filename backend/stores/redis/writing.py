@@ -11,6 +11,7 @@ from backend.chat.errors import Unavailable
 from backend.chat.events import Closing, Entry, Header, Route
 from backend.chat.log import Log, LogClosed
 from backend.chat.ports import Runtime
+from backend.chat.writer import INTERRUPTED
 from backend.stores.redis import rows
 from backend.stores.redis.keys import (
     ProcessKeys,
@@ -81,12 +82,14 @@ class Writing:
         log.append(entries)
 
     def seal(self, own: Own, closing: Closing) -> Closing:
-        """The closing that stands. Raises Unavailable when Redis stays away."""
+        """The closing that stands. Raises Unavailable when Redis stays away; at once for one that is
+        interrupted: without us, others close it so."""
         if own.closing is None or own.generation is None:
             closing = own.closing or closing
             key = StreamKeys(own.log.header.stream_id).log
             try:
-                self._write(own, rows.seal_row(key, closing), None)
+                is_urgent = closing.state == INTERRUPTED.type
+                self._write(own, rows.seal_row(key, closing), None, 0.0 if is_urgent else PATIENCE_S)
                 own.closing = closing
             except LogClosed:
                 own.closing = self._closing_that_stands(own.log) or closing
@@ -108,7 +111,7 @@ class Writing:
                 with suppress(LogClosed):
                     self._write_again(own)
 
-    def _write(self, own: Own, command: Command, end: int | None) -> None:
+    def _write(self, own: Own, command: Command, end: int | None, patience_s: float = PATIENCE_S) -> None:
         """Until it is done; `end` is the offset Redis is at then."""
         while True:
             if end is not None and own.log.sealed:
@@ -117,7 +120,7 @@ class Writing:
                 done = self._try(own, command, end)
             except Unavailable:
                 own.generation = None
-                self._wait(own)
+                self._wait(own, patience_s)
                 continue
             if done:
                 own.refused_s, own.seen_s = None, self._runtime.monotonic()
@@ -138,11 +141,11 @@ class Writing:
         own.generation = None
         return False
 
-    def _wait(self, own: Own) -> None:
+    def _wait(self, own: Own, patience_s: float) -> None:
         """For Redis to come back, or for room in it. Raises Unavailable when that takes too long."""
         now_s = self._runtime.monotonic()
         own.refused_s = own.refused_s or now_s
-        left_s = own.refused_s + PATIENCE_S - now_s
+        left_s = own.refused_s + patience_s - now_s
         if left_s <= 0 or not self._link.wait_up(left_s):
             raise unavailable()
         self._runtime.sleep(PAUSE_S)
