@@ -65,14 +65,19 @@ def answered(stores: RedisStores, closing: Finished) -> None:
 
 
 def forgetting(
-    redis: Redis, folder: Path, work: Callable[[], None], missed_by: Sequence[RedisStores] = ()
+    redis: Redis,
+    folder: Path,
+    work: Callable[[], None],
+    missed_by: Sequence[RedisStores] = (),
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> None:
-    """Redis does this, is killed, and comes back without it, once it was missed by these."""
+    """Redis does this work, is killed, and comes back without it, once it was missed by these."""
     others = shutil.ignore_patterns("*.sock", "log")
     shutil.copytree(redis.folder, folder / "before", ignore=others)
     work()
     redis.kill()
     until(lambda: not any(each.link.up for each in missed_by), "Redis is missed")
+    meanwhile()
     shutil.copytree(folder / "before", redis.folder, dirs_exist_ok=True)
     redis.start()
 
@@ -96,6 +101,30 @@ def test_an_end_that_redis_has_forgotten_is_written_again_and_so_is_the_message(
         assert stores.streams.running("", "s") is None
     _, answer = other.sessions.messages("", "s")
     assert (answer.content, answer.status) == ("first all of it", "done")
+
+
+def test_a_message_that_redis_has_forgotten_is_saved_again_also_where_the_end_did_not_reach_it(
+    processes: list[RedisStores], redis: Redis, tmp_path: Path
+) -> None:
+    """It went away after it had taken the message."""
+    writing, other = processes
+    log = writing.streams.create(header("1", "s", writer=writing.peers.name))
+    session = Session("", "s", None, None, None, AT, AT)
+    writing.sessions.ask(session, Message("q-1", "user", "why", "done", AT), "why")
+    keeper = keeper_of(writing)
+
+    def work() -> None:
+        writing.streams.append(log, ["all of it"])
+        keeper.save(log, keeper.seal(log, finished()))
+
+    forgetting(redis, tmp_path, work, processes, lambda: writing.streams.close(log, finished()))
+    until(lambda: all(each.link.up and each.link.generation for each in processes), "Redis is there again")
+    writing.streams.sweep()
+    keeper.recover()
+    writing.streams.sweep()
+    assert [message.content for message in other.sessions.messages("", "s")] == ["why", "all of it"]
+    assert other.streams.get("", "1").closing == finished()
+    assert other.streams.running("", "s") is None
 
 
 def test_what_redis_forgot_is_written_again_also_by_one_who_wrote_nothing_while_it_was_away(

@@ -212,11 +212,8 @@ class RedisStreams:
         self._audience.sweep()
         with suppress(Unavailable):
             self._writing.look_after(self._own)
-        for stream_id, (own, closing) in list(self._unclosed.items()):
-            with suppress(Unavailable):
-                self._close(own, closing)
-                del self._unclosed[stream_id]
-                self._remember(own)
+        if self._looked_through == self._link.generation:  # else `abandoned` has them, with their messages
+            self._close_unclosed()
         for stream_id, log in list(self._undone.items()):
             with suppress(Unavailable):
                 self._discard(log)
@@ -224,6 +221,19 @@ class RedisStreams:
         oldest_s = self._runtime.monotonic() - KEPT_ENDED_S
         if self._link.up and self._link.changed_s < oldest_s:
             self._ended = {name: each for name, each in self._ended.items() if each[0] >= oldest_s}
+
+    def _close_unclosed(self) -> None:
+        for stream_id, (own, closing) in list(self._unclosed.items()):
+            with suppress(Unavailable):
+                self._close(own, closing)
+                self._unclosed.pop(stream_id, None)
+                self._remember(own)
+
+    def _ended_here(self, stream_id: str) -> Own | None:
+        """One whose end Redis may not have, nor its message, although it had said so."""
+        if stream_id in self._unclosed:
+            return self._unclosed.pop(stream_id)[0]
+        return self._ended.pop(stream_id)[1] if stream_id in self._ended else None
 
     def _remember(self, own: Own) -> None:
         if own.log.header.writer == self._presence.name:
@@ -345,10 +355,10 @@ class RedisStreams:
         found = []
         for name in self._link.get("SMEMBERS", live):
             stream_id = name.decode()
-            if stream_id in self._own or stream_id in self._unclosed or stream_id in self._undone:
+            own = self._own.get(stream_id)
+            if (own is not None and own.log.closing is None) or stream_id in self._undone:
                 continue
-            if process == self._presence.name and stream_id in self._ended:
-                _, own = self._ended.pop(stream_id)
+            if process == self._presence.name and (own := own or self._ended_here(stream_id)):
                 own.generation = None
                 self._own[stream_id] = own
                 found.append(own.log)
