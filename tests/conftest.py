@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from shutil import which
 
@@ -11,7 +13,7 @@ from playwright.sync_api import Browser, sync_playwright
 from backend.runtime import LIBRARIES
 from tests.fakes.runtime import ThreadRuntime
 from tests.redises import Cluster, Redis, cluster
-from tests.servers import Server, Service, servers
+from tests.servers import Server, Service, servers, several
 from tests.stores.kinds import KINDS, Stores
 
 settings.register_profile("unhurried", deadline=None)
@@ -42,6 +44,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("runtime_name", [only] if only else LIBRARIES, indirect=True, scope="module")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def deployments(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """On gevent servers keep what they have in Redis, each in a database of its own."""
+    with ExitStack() as stack:
+        started: list[Redis] = []
+        numbers = count()
+
+        def deploy() -> dict[str, str]:
+            if not started:
+                started.append(stack.enter_context(Redis(tmp_path_factory.mktemp("stores"), databases=4096)))
+            return {"STORE_URL": f"{started[0].url.removesuffix('0')}{next(numbers)}", "LEASE_S": "3"}
+
+        Server.deployments = {"gevent": deploy}
+        yield
+
+
 @pytest.fixture(scope="module")
 def runtime_name(request: pytest.FixtureRequest) -> str:
     name: str = request.param
@@ -67,7 +85,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, runtime_name: str) -> Itera
     """A server that a module's tests share: the built-in model as fast as it can."""
     folder = tmp_path_factory.mktemp("server")
     with servers(folder) as started:
-        env = {"RUNTIME": runtime_name, "DEMO_TOKENS_PER_SECOND": "0", "MAX_STREAMS_PER_CALLER": "200"}
+        env = {"DEMO_TOKENS_PER_SECOND": "0", "MAX_STREAMS_PER_CALLER": "200", **several(runtime_name)}
         started.append(Server(folder, env))
         yield started[0]
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import urllib3
 
@@ -34,11 +34,18 @@ class Address(Protocol):
     opened: list[Callable[[], None]]
 
 
+def several(runtime_name: str) -> dict[str, str]:
+    """For a server that many tests share: on gevent three workers, as one process on eventlet."""
+    return {"RUNTIME": runtime_name, **({"WORKERS": "3"} if runtime_name == "gevent" else {})}
+
+
 class Server:
     """A server with its own folder; `env` adds to a clean environment. It is up when made."""
 
     module = "backend"
     """What is run."""
+    deployments: ClassVar[dict[str, Callable[[], Mapping[str, str]]]] = {}
+    """By runtime: what its servers are told besides, unless they are told where to keep what they have."""
 
     def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
         self.folder = folder
@@ -54,10 +61,15 @@ class Server:
             "PORT": str(self.port),
             "RATE_LIMIT": "off",
             "ADDRESS_LIMIT": "off",
+            **self._deployment(env),
             **env,
         }
         self.log_path = folder / "server.log"
         self.start()
+
+    def _deployment(self, env: Mapping[str, str]) -> Mapping[str, str]:
+        deploy = self.deployments.get(env.get("RUNTIME", ""))
+        return deploy() if deploy and "STORE_URL" not in env else {}
 
     def start(self) -> None:
         with self.log_path.open("ab") as log:

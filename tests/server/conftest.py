@@ -12,7 +12,7 @@ from tests.fakes.questions import Questions
 from tests.redises import Redis
 from tests.sdks import SDKS, Sync, connected
 from tests.server.processes import Upstream, processes
-from tests.servers import Server, servers
+from tests.servers import Server, servers, several
 
 MODELS_FILE = """
 [[upstream]]
@@ -61,7 +61,7 @@ def relay(
     (folder / "models.toml").write_text(MODELS_FILE.format(questions.upstream.base_url))
     with servers(folder) as started:
         env = {
-            "RUNTIME": runtime_name,
+            **several(runtime_name),
             "DEMO_TOKENS_PER_SECOND": "0",
             "JWT_SECRET": signing.SECRET,
             "OPENAI_BASE_URL": questions.upstream.base_url,

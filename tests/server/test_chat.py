@@ -332,4 +332,5 @@ def test_probes_and_status_answer(server: Server, runtime_name: str) -> None:
     status = get(server, "/api/status")
     assert status["models"] == [{"name": "demo", "default": True}]
     assert status["runtime"] == runtime_name
-    assert status["stores"] == {"sessions": "sqlite", "streams": "sqlite"}
+    kind = "redis" if runtime_name == "gevent" else "sqlite"
+    assert status["stores"] == {"sessions": kind, "streams": kind}

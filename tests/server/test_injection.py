@@ -355,6 +355,8 @@ def test_nothing_a_client_sends_begins_a_line_of_the_log(server: Server) -> None
     log = server.log
     assert "\x1b" not in log
     for line in log.splitlines():
-        assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00 [A-Z]+ [a-z.]+: ", line), line
+        assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00 [A-Z]+ [a-z.]+(\[\d+\])?: ", line), (
+            line
+        )
         assert not line.startswith("2026-01-01T00:00:00")
         assert len(line) < 600

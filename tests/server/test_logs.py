@@ -134,5 +134,5 @@ def test_what_the_server_must_keep_is_not_in_the_log(start_server: StartServer, 
 
 
 def test_an_unknown_variable_is_still_told_of(start_server: StartServer) -> None:
-    server = start_server(LEASE_S="5", LOG_FORMAT="json", **FAST)
-    assert [line["level"] for line in objects(server) if "LEASE_S" in line["message"]] == ["warning"]
+    server = start_server(DATABASE_URL="5", LOG_FORMAT="json", **FAST)
+    assert [line["level"] for line in objects(server) if "DATABASE_URL" in line["message"]] == ["warning"]

@@ -45,7 +45,8 @@ class Conversation:
 
 
 @pytest.mark.parametrize("transports", [["websocket"], ["polling"], ["polling", "websocket"]])
-def test_pythons_client_has_a_conversation(server: Server, transports: list[str]) -> None:
+def test_pythons_client_has_a_conversation(start_server: StartServer, transports: list[str]) -> None:
+    server = start_server(DEMO_TOKENS_PER_SECOND="0")
     chat = Conversation(server, transports)
     try:
         for message in ("Say hello", "And again"):

@@ -421,7 +421,8 @@ def test_on_sigterm_who_follows_is_served_to_the_end_and_then_all_are_sent_away(
         assert server.process.returncode == 0
 
 
-def test_polling_clients_are_served_as_well(server: Server) -> None:
+def test_polling_clients_are_served_as_well(start_server: StartServer) -> None:
+    server = start_server(DEMO_TOKENS_PER_SECOND="0")
     url = f"{server.url}/socket.io/?EIO=4&transport=polling"
     opened = server.pool.request("GET", url).data.decode()
     found = re.search(r'"sid":"([^"]+)"', opened)

@@ -21,6 +21,8 @@ from tests.conftest import StartServer
 from tests.fakes.upstream import FakeUpstream, answer, chunk, head, stall
 from tests.servers import ROOT, Server
 
+FILE = "sqlite:///var/chat.db"
+
 pytestmark = pytest.mark.server
 
 
@@ -32,7 +34,7 @@ def read_until(server: Server, stream_id: str, tokens: int) -> str:
 def test_a_killed_servers_answer_is_interrupted_and_nothing_checkpointed_is_lost(
     start_server: StartServer,
 ) -> None:
-    server = start_server(DEMO_TOKENS_PER_SECOND="200")
+    server = start_server(STORE_URL=FILE, DEMO_TOKENS_PER_SECOND="200")
     following = ask(server, "[[demo tokens=1000]] go", session_id="s", key="k")
     stream_id = following.stream_id
     seen = text_of(following.take(200))
@@ -66,7 +68,7 @@ def test_a_killed_servers_answer_is_interrupted_and_nothing_checkpointed_is_lost
 def test_finished_answers_are_all_there_after_kills_at_random_moments(start_server: StartServer) -> None:
     seed = random.randrange(10**6)
     dice = random.Random(seed)
-    server = start_server(DEMO_TOKENS_PER_SECOND="0")
+    server = start_server(STORE_URL=FILE, DEMO_TOKENS_PER_SECOND="0")
     done: dict[str, str] = {}
     for round_ in range(4):
         for n in range(dice.randint(1, 10)):
@@ -85,7 +87,7 @@ def test_finished_answers_are_all_there_after_kills_at_random_moments(start_serv
 
 def test_a_terminated_server_lets_answers_end_and_exits_cleanly(start_server: StartServer) -> None:
     with FakeUpstream(answer(40, gap_s=0.05)) as upstream:
-        server = start_server(OPENAI_BASE_URL=upstream.base_url, OPENAI_MODELS="fake")
+        server = start_server(STORE_URL=FILE, OPENAI_BASE_URL=upstream.base_url, OPENAI_MODELS="fake")
         following = ask(server, "go", session_id="s")
         next(iter(following))
         server.process.send_signal(signal.SIGTERM)
@@ -104,7 +106,9 @@ def test_what_has_not_ended_when_the_drain_is_over_is_interrupted_with_its_parti
     start_server: StartServer,
 ) -> None:
     with FakeUpstream([head(), chunk("half"), stall()]) as upstream:
-        server = start_server(OPENAI_BASE_URL=upstream.base_url, OPENAI_MODELS="fake", DRAIN_S="0.5")
+        server = start_server(
+            STORE_URL=FILE, OPENAI_BASE_URL=upstream.base_url, OPENAI_MODELS="fake", DRAIN_S="0.5"
+        )
         followings = [ask(server, "go", session_id=f"s{n}") for n in range(15)]
         for following in followings:
             assert next(iter(following)).data["token"] == "half"
@@ -124,7 +128,7 @@ def test_what_has_not_ended_when_the_drain_is_over_is_interrupted_with_its_parti
 def test_an_interrupt_or_a_second_signal_ends_at_once(
     start_server: StartServer, signals: list[signal.Signals]
 ) -> None:
-    server = start_server(DRAIN_S="60")
+    server = start_server(STORE_URL=FILE, DRAIN_S="60")
     following = ask(server, "[[demo hang=1]] go")
     next(iter(following))
     for number in signals[:-1]:
@@ -138,7 +142,7 @@ def test_an_interrupt_or_a_second_signal_ends_at_once(
 def test_a_second_server_on_the_same_store_is_refused_with_a_sentence(
     start_server: StartServer, tmp_path: Path
 ) -> None:
-    server = start_server()
+    server = start_server(STORE_URL=FILE)
     store = server.folder / "var" / "chat.db"
     refused = run_backend(tmp_path, STORE_URL=f"sqlite:///{store}", PORT="0")
     assert refused.returncode == 2

@@ -72,7 +72,7 @@ class Walk:
 def test_a_thousand_cuts_and_changes_of_door_lose_nothing(start_server: StartServer) -> None:
     seed = random.randrange(10**6)
     print(f"seed {seed}")
-    with FakeUpstream(answer(TOKENS, gap_s=0.01)) as upstream:
+    with FakeUpstream(answer(TOKENS, gap_s=0.014)) as upstream:
         server = with_upstream(start_server, upstream)
         stream_id = Socket(server).call("chat_stream", {"message": "go"})["stream_id"]
         walks = [Walk(server, stream_id, random.Random(seed + n)) for n in range(WALKERS)]
