@@ -124,6 +124,18 @@ def test_of_an_answer_that_was_sealed_before_its_writer_died_the_seal_stands(ope
     assert other.streams.seal(left, INTERRUPTED) == finished()
 
 
+def test_an_answer_that_redis_lost_is_written_again_also_after_the_lease_had_run_out(
+    open_: Open, redis_server: Redis
+) -> None:
+    stores = open_()
+    log = begun(stores)
+    stores.streams.append(log, ["a"])
+    redis_server.flush()
+    stores.presence.lapsed_s = ThreadRuntime().monotonic()
+    stores.streams.append(log, ["b"])
+    assert stored(redis_server) == "ab"
+
+
 def test_an_answer_that_is_gone_is_not_brought_back_by_who_was_away_for_longer_than_ended_ones_are_kept(
     open_: Open, redis_server: Redis
 ) -> None:
