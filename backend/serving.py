@@ -85,6 +85,8 @@ def run(config: Config, runtime: Runtime, worker: Worker | None = None) -> int:
     program.sockets.drain()
     server.close(CLOSE_S)
     program.close()
+    if worker:
+        worker.leave()
     logger.info("ended")
     return 0
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -26,6 +27,9 @@ from backend.telemetry import logs
 
 T = TypeVar("T")
 
+write = os.write
+"""As it is before anything is patched: eventlet's waits for ever for a pipe whose reader is gone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Worker:
@@ -41,12 +45,17 @@ class Worker:
     def ready(self) -> None:
         """Tell the parent that this worker serves. Once only."""
         with suppress(BrokenPipeError):
-            os.write(self.pipe, b".")
+            write(self.pipe, b".")
         os.close(self.pipe)
 
     def orphaned(self) -> bool:
         """Whether the parent is gone, so that nobody will end this worker."""
         return os.getppid() != self.parent
+
+    def leave(self) -> None:
+        """Remove what a parent that is gone cannot remove any more."""
+        if self.orphaned():
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def enter(

@@ -353,11 +353,20 @@ def test_a_worker_has_the_socket_and_nothing_else_of_its_parent(start_crew: Star
 class RealWorker:
     """`python -m backend` as one of several."""
 
-    def __init__(self, folder: Path, listener: socket.socket, parent: int | None = None, **env: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        listener: socket.socket,
+        parent: int | None = None,
+        heard: bool = True,
+        **env: str,
+    ) -> None:
+        """Ready when made; unless it is not `heard`: then its parent was gone before it could say so."""
         pipe, end = os.pipe()
-        folder.mkdir()
+        self.shared = folder / "shared"
+        self.shared.mkdir(parents=True)
         self._log = folder / "worker.log"
-        place = json.dumps([parent or os.getpid(), listener.fileno(), end, str(folder)])
+        place = json.dumps([parent or os.getpid(), listener.fileno(), end, str(self.shared)])
         clean = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), PLACE: place, "STORE_URL": "memory://"}
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -366,7 +375,7 @@ class RealWorker:
             )  # fmt: skip
         os.close(end)
         with open(pipe, "rb") as said:
-            assert said.read() == b".", self.log
+            assert not heard or said.read() == b".", self.log
 
     @property
     def log(self) -> str:
@@ -475,6 +484,14 @@ def test_a_worker_without_its_parent_ends_and_says_why(start_worker: StartWorker
     assert worker.process.wait(PATIENCE_S) == 0
     assert "the parent process is gone" in worker.log
     assert f'"pid": {worker.process.pid}' in worker.log
+    assert not worker.shared.exists()
+
+
+@pytest.mark.server
+def test_a_worker_whose_parent_was_gone_before_it_served_ends_as_well(start_worker: StartWorker) -> None:
+    worker = start_worker(parent=1, heard=False)
+    assert worker.process.wait(PATIENCE_S) == 0
+    assert "the parent process is gone" in worker.log
 
 
 @pytest.mark.server

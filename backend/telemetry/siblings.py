@@ -32,11 +32,12 @@ class Siblings:
             self.leave()
 
     def leave(self) -> None:
-        """For the others to find."""
+        """For the others to find, while there is a folder: it goes with the parent."""
         file = self._folder / f"{self._process}{SUFFIX}"
         part = file.with_suffix(".part")
-        part.write_bytes(self._expose())
-        part.replace(file)
+        with suppress(FileNotFoundError):
+            part.write_bytes(self._expose())
+            part.replace(file)
 
     def together(self) -> bytes:
         """Those of all, each sample labelled with its `worker`; the others' are a few seconds old."""
