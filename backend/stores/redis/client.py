@@ -20,6 +20,12 @@ from backend.chat.errors import Misconfigured
 TIMEOUT_S = 0.8
 """For connecting, and for each read and write: who waits for a dead Redis is told within a second."""
 
+OPTIONS = (
+    "client_name", "db", "health_check_interval", "password", "sentinel_password", "sentinel_username",
+    "socket_connect_timeout", "socket_timeout", "username",
+)  # fmt: skip
+"""That a URL's query may give."""
+
 Client: TypeAlias = Any
 """A `Redis` or a `RedisCluster`, which have one interface and no base class."""
 Connect: TypeAlias = Callable[[], Client]
@@ -47,6 +53,7 @@ def connector(url: str) -> Connect:
     """
     kind = urlsplit(url).scheme.partition("+")[2]
     try:
+        typed(urlsplit(url).query)
         if kind == "sentinel":
             return of_sentinel(read(url, 26379))
         if kind == "cluster":
@@ -54,6 +61,8 @@ def connector(url: str) -> Connect:
         options = connection_options()
         if url.startswith("unix:"):
             del options["socket_keepalive"]  # of TCP alone
+        else:
+            database_of(read(url, 6379).path)
         Redis.from_url(url, **options).connection_pool.make_connection()
         return lambda: Redis.from_url(url, **options, redis_connect_func=Once())
     except (ValueError, TypeError) as exc:
@@ -91,14 +100,32 @@ def read(url: str, port: int) -> Address:
     parts = urlsplit(url)
     _, _, hosts = parts.netloc.rpartition("@")
     path = [unquote(part) for part in parts.path.split("/") if part]
-    typed = parse_url(f"redis:///?{parts.query}")  # type: ignore[no-untyped-call]
     return Address(
         [host_of(host, port) for host in hosts.split(",")],
         parts.scheme.startswith("rediss"),
         *credentials(parts),
         path,
-        {name: value for name, value in typed.items() if name != "db"},
+        typed(parts.query),
     )
+
+
+def database_of(path: list[str]) -> int:
+    """What stands last in a URL. Raises ValueError."""
+    text = path[-1] if path else "0"
+    if len(path) > 1 or not text.isascii() or not text.isdigit():
+        raise ValueError(f"{'/'.join(path)!r} is no number of a database")
+    return int(text)
+
+
+def typed(query: str) -> dict[str, Any]:
+    """A query's options, as redis-py reads them. Raises ValueError for one that a store has no use for."""
+    options: dict[str, Any] = parse_url(f"redis:///?{query}")  # type: ignore[no-untyped-call]
+    for name, value in options.items():
+        if name not in OPTIONS and not name.startswith("ssl_"):
+            raise ValueError(f"there is no option {name}; there are {', '.join(OPTIONS)} and those of ssl_")
+        if name.endswith("timeout") and not value > 0:
+            raise ValueError(f"{name} must be above 0")
+    return options
 
 
 def host_of(text: str, port: int) -> tuple[str, int]:
@@ -122,7 +149,7 @@ def of_sentinel(address: Address) -> Connect:
     asking = {name: address.options.pop(f"sentinel_{name}", None) for name in ("username", "password")}
     tls = {name: value for name, value in address.options.items() if name.startswith("ssl")}
     watchers = {**connection_options(), **tls, **asking, "ssl": address.secure}
-    options = {**options_of(address), "db": int(rest[0]) if rest else 0}
+    options = {**options_of(address), "db": database_of(rest)}
 
     def connect() -> Client:
         sentinel = Sentinel(address.hosts, sentinel_kwargs=watchers)  # type: ignore[no-untyped-call]
