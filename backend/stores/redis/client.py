@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from redis import Redis
@@ -21,7 +21,12 @@ TIMEOUT_S = 0.8
 
 Client: TypeAlias = Any
 """A `Redis` or a `RedisCluster`, which have one interface and no base class."""
-Connect: TypeAlias = Callable[[], Client]
+
+
+class Connect(Protocol):
+    def __call__(self, connected: Callable[[], None] = lambda: None) -> Client:
+        """A client. It calls `connected` for each connection it has made, also for one that quietly takes the
+        place of another; a ConnectionError that this raises ends it before anything is sent over it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ def connector(url: str) -> Connect:
         if url.startswith("unix:"):
             del options["socket_keepalive"]  # of TCP alone
         Redis.from_url(url, **options).connection_pool.make_connection()
-        return lambda: Redis.from_url(url, **options)
+        return lambda connected=lambda: None: Redis.from_url(url, **options, **told(connected))
     except (ValueError, TypeError) as exc:
         raise Misconfigured(f"STORE_URL is no address that can be used: {exc}") from exc
 
@@ -68,6 +73,16 @@ def connection_options() -> dict[str, Any]:
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
     }
+
+
+def told(connected: Callable[[], None]) -> dict[str, Any]:
+    """The option that has it called; it stands for what is done first on a connection."""
+
+    def begin(connection: Any) -> None:
+        connection.on_connect()
+        connected()
+
+    return {"redis_connect_func": begin}
 
 
 def read(url: str, port: int) -> Address:
@@ -108,9 +123,9 @@ def of_sentinel(address: Address) -> Connect:
     watchers = {**connection_options(), **tls, **asking, "ssl": address.secure}
     options = {**options_of(address), "db": int(rest[0]) if rest else 0}
 
-    def connect() -> Client:
+    def connect(connected: Callable[[], None] = lambda: None) -> Client:
         sentinel = Sentinel(address.hosts, sentinel_kwargs=watchers)  # type: ignore[no-untyped-call]
-        return sentinel.master_for(service, **options)  # type: ignore[no-untyped-call]
+        return sentinel.master_for(service, **options, **told(connected))  # type: ignore[no-untyped-call]
 
     return connect
 
@@ -118,7 +133,13 @@ def of_sentinel(address: Address) -> Connect:
 def of_cluster(address: Address) -> Connect:
     nodes = [ClusterNode(*host) for host in address.hosts]  # type: ignore[no-untyped-call]
     options = options_of(address)
-    return lambda: RedisCluster(startup_nodes=list(nodes), **options)
+
+    def connect(connected: Callable[[], None] = lambda: None) -> Client:
+        return RedisCluster(
+            startup_nodes=list(nodes), **options, redis_connect_func=lambda _connection: connected()
+        )
+
+    return connect
 
 
 def options_of(address: Address) -> dict[str, Any]:

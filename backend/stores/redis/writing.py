@@ -112,19 +112,21 @@ class Writing:
                     self._write_again(own)
 
     def _write(self, own: Own, command: Command, end: int | None, patience_s: float = PATIENCE_S) -> None:
-        """Until it is done; `end` is the offset Redis is at then."""
+        """Until it is done; `end` is the offset Redis is at then. What failed once is looked up and tried
+        again at once, if Redis is there."""
+        again = False
         while True:
             if end is not None and own.log.sealed:
                 raise LogClosed(own.log.header.stream_id)  # while it waited
             try:
-                done = self._try(own, command, end)
+                if self._try(own, command, end):
+                    own.refused_s, own.seen_s = None, self._runtime.monotonic()
+                    return
             except Unavailable:
                 own.generation = None
+            if again or not self._link.up:
                 self._wait(own, patience_s)
-                continue
-            if done:
-                own.refused_s, own.seen_s = None, self._runtime.monotonic()
-                return
+            again = True
 
     def _try(self, own: Own, command: Command, end: int | None) -> bool:
         """Raises Unavailable, and LogClosed."""
