@@ -73,6 +73,8 @@ class Mirrors:
         if not there or rows.discarded(found):
             return None
         if log is None:
+            if not found:
+                return None  # it came between the two commands
             log = Log(rows.header_of(found), self._runtime.signal())
             with self._lock:
                 log = self._logs.setdefault(stream_id, log)

@@ -102,6 +102,9 @@ class Presence:
         self._link.do(("ZREM", PROCESSES, name), ("DEL", ProcessKeys(name).reaper))
 
     def leave(self) -> None:
-        """This process ends, and leaves nothing behind."""
+        """This process ends. What it leaves behind, because Redis was away or full, others end."""
+        keys = ProcessKeys(self.name)
         with suppress(Unavailable):
-            self._link.do(("ZREM", PROCESSES, self.name), ("DEL", ProcessKeys(self.name).lease))
+            _, left = self._link.do(("DEL", keys.lease), ("SCARD", keys.live))
+            if not left:
+                self._link.do(("ZREM", PROCESSES, self.name))

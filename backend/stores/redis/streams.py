@@ -85,7 +85,7 @@ class RedisStreams:
         self._ttl_ms = round(ttl_s * 1000)
         self._own: dict[str, Own] = {}
         self._looked_through = 0
-        """In which generation of the link it was last looked for answers that this process thinks ended."""
+        """In which generation of the link no more answers were found that this process thinks ended."""
         self._ended: dict[str, tuple[float, Own]] = {}  # since when; the last of them, should Redis forget
         self._unclosed: dict[str, tuple[Own, Closing]] = {}  # ended, but Redis was away
         self._undone: dict[str, Log] = {}  # refused or withdrawn, but Redis was away
@@ -94,6 +94,7 @@ class RedisStreams:
         log = Log(header, self._runtime.signal())
         self._own[header.stream_id] = self._writing.begin(log)
         try:
+            self._begin(header)
             joined = self._claim_session(header) or self._claim_key(header)
         except Unavailable as exc:
             # It may have been created all the same, and joined.
@@ -197,10 +198,11 @@ class RedisStreams:
             self._link.do(*commands, ("SREM", keys.streams, stream_id))
 
     def abandoned(self) -> list[Log]:
-        found = []
-        if self._looked_through != self._link.generation:
-            self._looked_through = self._link.generation
+        found, generation = [], self._link.generation
+        if self._looked_through != generation:
             found += self._left_by(self._presence.name)
+            if not found:
+                self._looked_through = generation
         for process in self._presence.gone():
             left = self._left_by(process)
             if not left:
@@ -246,16 +248,15 @@ class RedisStreams:
         log = self._find(held.decode()) if held else None
         return log if log is not None and log.closing is None else None
 
-    def _claim_session(self, header: Header) -> Log | None:
-        """Write the header, and claim the session if there is one. Gives the answer that holds it for the
-        same key. Raises SessionBusy, and IdempotencyMismatch."""
+    def _begin(self, header: Header) -> None:
+        """Write the header: before anything is claimed for it, since a claim without an answer holds nothing,
+        and two nodes of a cluster may be told in any order."""
         log, live, caller = (
             StreamKeys(header.stream_id).log,
             ProcessKeys(header.writer).live,
             caller_key(header),
         )
-        claim = [claim_session(header)] if header.session_id is not None else []
-        _, self._own[header.stream_id].of_caller, *_, held = self._link.do(
+        _, self._own[header.stream_id].of_caller, *_ = self._link.do(
             ("SADD", caller, header.stream_id),
             ("SCARD", caller),
             ("EXPIRE", caller, KEPT_RUNNING_S),
@@ -263,9 +264,15 @@ class RedisStreams:
             ("EXPIRE", live, KEPT_RUNNING_S),
             rows.header_row(log, header),
             ("EXPIRE", log, KEPT_RUNNING_S),
-            *claim,
         )
-        while claim and held is not None:
+
+    def _claim_session(self, header: Header) -> Log | None:
+        """Claim the session if there is one. Gives the answer that holds it for the same key. Raises
+        SessionBusy, and IdempotencyMismatch."""
+        if header.session_id is None:
+            return None
+        held = self._link.get(*claim_session(header))
+        while held is not None:
             running = self._running(held)
             if running is not None:
                 return joined_by(header, running)
@@ -345,19 +352,20 @@ class RedisStreams:
         found = []
         for name in self._link.get("SMEMBERS", live):
             stream_id = name.decode()
-            if stream_id in self._own or stream_id in self._unclosed or stream_id in self._undone:
-                continue
             if process == self._presence.name and stream_id in self._ended:
                 _, own = self._ended.pop(stream_id)
                 own.generation = None
                 self._own[stream_id] = own
-                found.append(own.log)
-                continue
-            log = self._mirrors.get(stream_id)
-            if log is None or log.closing is not None:
-                self._link.do(("SREM", live, stream_id))
-            else:
-                found.append(log)
+            if stream_id in self._own:
+                log = self._own[stream_id].log
+                if log.closing is not None:
+                    found.append(log)
+            elif stream_id not in self._unclosed and stream_id not in self._undone:
+                left = self._mirrors.get(stream_id)
+                if left is not None and left.closing is None:
+                    found.append(left)
+                else:
+                    self._link.do(("SREM", live, stream_id), *(let_go(left.header) if left else ()))
         return found
 
 
