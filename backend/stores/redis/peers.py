@@ -71,15 +71,8 @@ class RedisPeers:
         return self._audience.follows(log.header.stream_id)
 
     def join(self, owner: str, session_id: str) -> None:
-        place = (owner, session_id)
-        is_new = place not in self._joined
-        self._joined.add(place)
-        try:
-            self._listen(owner, session_id)
-        except Unavailable:
-            if is_new:
-                self._joined.discard(place)
-            raise
+        self._joined.add((owner, session_id))
+        self._listen(owner, session_id)
 
     def leave(self, owner: str, session_id: str) -> None:
         self._joined.discard((owner, session_id))
