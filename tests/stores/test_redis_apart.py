@@ -182,6 +182,31 @@ def test_an_answer_that_begins_while_it_is_looked_for_is_not_there_yet(
     assert b.streams.get("", "t").header.stream_id == "t"
 
 
+def test_a_session_of_thousands_of_answers_is_forgotten_in_a_few_exchanges(
+    opened: Open, redis_server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nearly all have outlived their time; one runs, and stays."""
+    a = opened()
+    log = begun(a, "old", idempotency=Idempotency("scope", "key", "print"))
+    a.streams.close(log, finished())
+    begun(a, "running")
+    streams = SessionKeys("", "s").streams
+    redis_server.command("SADD", streams, *[f"gone-{number}" for number in range(2000)])
+    calls: list[object] = []
+    call = a.link.call
+
+    def counted(*commands: Command) -> list[Any]:
+        calls.append(commands)
+        return call(*commands)
+
+    monkeypatch.setattr(a.link, "call", counted)
+    a.streams.forget("", "s")
+    assert len(calls) < 100
+    assert redis_server.client.smembers(streams) == {"running"}
+    assert not redis_server.client.exists(StreamKeys("old").log, StreamKeys("old").tombstone)
+    assert a.streams.by_key(Idempotency("scope", "key", "print")) is None
+
+
 def test_of_two_who_ask_at_once_one_has_the_session_whatever_is_slow_between_the_nodes(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,7 +30,7 @@ ANNOUNCE_EVERY = 3
 """With every so many looks the writers are told again who follows them."""
 AUDIENCE_S = 3 * ANNOUNCE_EVERY * LOOK_S
 AT_ONCE = 200
-"""Mirrors looked at in one exchange."""
+"""Answers looked at in one exchange."""
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ from backend.stores.redis.keys import (
     key_value,
 )
 from backend.stores.redis.link import Command, Link
-from backend.stores.redis.mirrors import Audience, Mirrors
+from backend.stores.redis.mirrors import AT_ONCE, Audience, Mirrors
 from backend.stores.redis.presence import Presence
 from backend.stores.redis.writing import KEPT_RUNNING_S, Own, Writing, named
 
@@ -184,18 +184,18 @@ class RedisStreams:
             self._undone[log.header.stream_id] = log
 
     def forget(self, owner: str, session_id: str) -> None:
-        keys = SessionKeys(owner, session_id)
-        for name in self._link.get("SMEMBERS", keys.streams):
-            stream_id = name.decode()
-            log = self._find(stream_id)
-            if log is not None and log.closing is None:
-                continue
-            of_stream = StreamKeys(stream_id)
-            commands: list[Command] = [("DEL", of_stream.log), ("DEL", of_stream.tombstone)]
-            if log is not None and log.header.idempotency:
-                held = idempotency_key(log.header.idempotency)
-                commands.append(("EVAL", RELEASE, 1, held, key_value(log.header)))
-            self._link.do(*commands, ("SREM", keys.streams, stream_id))
+        streams = SessionKeys(owner, session_id).streams
+        names = [name.decode() for name in self._link.get("SMEMBERS", streams)]
+        for start in range(0, len(names), AT_ONCE):
+            some = names[start : start + AT_ONCE]
+            kept = self._link.do(*[("EXISTS", StreamKeys(stream_id).log) for stream_id in some])
+            commands: list[Command] = []
+            for stream_id, is_kept in zip(some, kept, strict=True):
+                log = self._find(stream_id) if is_kept or stream_id in self._own else None
+                if log is None or log.closing is not None:
+                    commands += forget_stream(stream_id, log)
+                    commands.append(("SREM", streams, stream_id))
+            self._link.do(*commands)
 
     def abandoned(self) -> list[Log]:
         found, generation = [], self._link.generation
@@ -373,6 +373,16 @@ def claim_session(header: Header, gone: bytes = b"") -> Command:
     """As CLAIM; `gone` holds it and may be replaced."""
     keys = SessionKeys(header.owner, header.session_id or "")
     return ("EVAL", CLAIM, 2, keys.claim, keys.streams, header.stream_id, gone, KEPT_RUNNING_S)
+
+
+def forget_stream(stream_id: str, log: Log | None) -> list[Command]:
+    """Of one that is no longer kept only the tombstone is left."""
+    of_stream = StreamKeys(stream_id)
+    commands: list[Command] = [("DEL", of_stream.log), ("DEL", of_stream.tombstone)]
+    if log is not None and log.header.idempotency:
+        held = idempotency_key(log.header.idempotency)
+        commands.append(("EVAL", RELEASE, 1, held, key_value(log.header)))
+    return commands
 
 
 def let_go(header: Header) -> list[Command]:
