@@ -207,6 +207,25 @@ def test_a_session_of_thousands_of_answers_is_forgotten_in_a_few_exchanges(
     assert a.streams.by_key(Idempotency("scope", "key", "print")) is None
 
 
+def test_thousands_of_sessions_are_listened_to_again_in_a_few_exchanges(
+    opened: Open, redis_server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = opened()
+    a.peers._joined |= {("alice", f"s{number}") for number in range(2000)}
+    calls: list[object] = []
+    call = a.link.call
+
+    def counted(*commands: Command) -> list[Any]:
+        calls.append(commands)
+        return call(*commands)
+
+    monkeypatch.setattr(a.link, "call", counted)
+    a.peers._renewed_s -= 60
+    a.peers.tend()
+    assert len(calls) < 100
+    assert redis_server.client.zrange(SessionKeys("alice", "s1999").listeners, 0, -1) == [a.peers.name]
+
+
 def test_of_two_who_ask_at_once_one_has_the_session_whatever_is_slow_between_the_nodes(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
