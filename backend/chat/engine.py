@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
 STOP_PATIENCE_S = 1.0
+STOP_AGAIN_S = 2.0
 SAVE_PATIENCE_S = 10.0
 BEHIND_S = 1.0
 DRAIN_POLL_S = 0.05
@@ -173,7 +174,8 @@ class Engine:
             if not log.wait_closed(STOP_PATIENCE_S):
                 self._runtime.spawn(writer.give_up)
         elif log.closing is None:
-            self._peers.stop(log, reason)
+            self._stop_elsewhere(log, reason)
+            return log
         log.wait_closed(SAVE_PATIENCE_S)
         return log
 
@@ -184,6 +186,14 @@ class Engine:
             writer.request_stop(reason)
             if not writer.log.wait_closed(STOP_PATIENCE_S):
                 writer.give_up()
+
+    def _stop_elsewhere(self, log: Log, reason: str) -> None:
+        """Have its writer stop it, who may miss being told; for a while."""
+        until_s = self._runtime.monotonic() + SAVE_PATIENCE_S
+        while self._runtime.monotonic() < until_s:
+            self._peers.stop(log, reason)
+            if log.wait_closed(STOP_AGAIN_S):
+                return
 
     def recover(self) -> None:
         """End what servers that are gone left behind. Call once before any question; where there are peers,

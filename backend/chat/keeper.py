@@ -24,7 +24,7 @@ class Keeper:
         self._sessions = sessions
         self._streams = streams
         self._runtime = runtime
-        self._unsaved: list[tuple[Header, Message]] = []
+        self._unsaved: dict[str, tuple[Header, Message]] = {}
 
     def seal(self, log: Log, closing: Closing) -> Closing:
         """The closing that stands. It comes first, so that a message is never more than its log."""
@@ -52,8 +52,7 @@ class Keeper:
 
     def save_unsaved(self) -> bool:
         """Try those again that the store would not take. False if some are left."""
-        unsaved, self._unsaved = self._unsaved, []
-        for header, answer in unsaved:
+        for header, answer in list(self._unsaved.values()):
             self._save(header, answer)
         return not self._unsaved
 
@@ -64,20 +63,28 @@ class Keeper:
         so that asking again asks, and who joined it meanwhile is told to.
         """
         for log in self._streams.abandoned():
-            header = log.header
-            begun = header.session_id is None or log.closing is not None
-            if not begun and self._saved(header, header.question_id) is None:
-                log.close(Failed.because(NOT_BEGUN, tokens=0, at=self._runtime.now()))
-                self._streams.discard(log)
-                logger.info("an answer, left behind without its question, is dropped", extra=named(header))
-                continue
-            closing = self._closing_of_saved(log)
-            if closing is None:
-                interrupted = Failed.because(INTERRUPTED, tokens=log.count, at=self._runtime.now())
-                closing = self._streams.seal(log, log.closing or replace(interrupted, tail_lost=True))
-                self.save(log, closing)
-            self._streams.close(log, closing)
-            logger.info("an answer, left behind, is closed as %s", closing.state, extra=named(header))
+            try:
+                self._end(log)
+            except Unavailable:
+                raise
+            except Exception:  # the others are not to wait for it
+                logger.exception("an answer, left behind, could not be ended", extra=named(log.header))
+
+    def _end(self, log: Log) -> None:
+        header = log.header
+        begun = header.session_id is None or log.closing is not None
+        if not begun and self._saved(header, header.question_id) is None:
+            log.close(Failed.because(NOT_BEGUN, tokens=0, at=self._runtime.now()))
+            self._streams.discard(log)
+            logger.info("an answer, left behind without its question, is dropped", extra=named(header))
+            return
+        closing = self._closing_of_saved(log)
+        if closing is None:
+            interrupted = Failed.because(INTERRUPTED, tokens=log.count, at=self._runtime.now())
+            closing = self._streams.seal(log, log.closing or replace(interrupted, tail_lost=True))
+            self.save(log, closing)
+        self._streams.close(log, closing)
+        logger.info("an answer, left behind, is closed as %s", closing.state, extra=named(header))
 
     def _closing_of_saved(self, log: Log) -> Closing | None:
         """How a saved answer ended; what its log lacks of it (the disk was full, and then the process
@@ -101,7 +108,9 @@ class Keeper:
             self._sessions.answer(header.owner, header.session_id, answer)
         except Unavailable:
             logger.error("an answer could not be saved; trying again", extra=named(header))
-            self._unsaved.append((header, answer))
+            self._unsaved[answer.id] = (header, answer)
+        else:
+            self._unsaved.pop(answer.id, None)
 
 
 def named(header: Header) -> dict[str, str]:

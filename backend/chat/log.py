@@ -20,7 +20,7 @@ class LogClosed(Exception):
 class Log:
     """Entries 1, 2, 3 … and then one closing; kept whole, so there is no half-gone case.
 
-    The lock guards `_sealed` against appends: after it is set nothing is added. Readers take no lock:
+    The lock guards `_sealed` against appends: after it is set nothing is generated. Readers take no lock:
     entries only ever grow, and who sees the closing sees all of them.
 
     `route` is who answers, from the first entry on; None where that is not known. `size` is how many
@@ -96,11 +96,21 @@ class Log:
         with self._lock:
             if self._sealed:
                 raise LogClosed(self.header.stream_id)
-            start = len(self._entries)
-            # Blanks first: a reader between the two lines counts too few pieces rather than too many.
-            self._blanks += [n for n, text in enumerate(texts_of(entries), start + 1) if not text]
-            self._entries.extend(entries)
+            self._extend(entries)
         self._signal.notify()
+
+    def complete(self, entries: list[Entry]) -> None:
+        """Add what its store has had of it all along: also when it is sealed, but not past its closing."""
+        with self._lock:
+            if self.closing is None:
+                self._extend(entries)
+        self._signal.notify()
+
+    def _extend(self, entries: list[Entry]) -> None:
+        start = len(self._entries)
+        # Blanks first: a reader between the two lines counts too few pieces rather than too many.
+        self._blanks += [n for n, text in enumerate(texts_of(entries), start + 1) if not text]
+        self._entries.extend(entries)
 
     def seal(self) -> None:
         """Take no more entries: what there is, is the answer. Readers wait on for the closing."""

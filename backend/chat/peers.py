@@ -25,7 +25,7 @@ class Peers(Protocol):
         """Whether somebody elsewhere follows an answer that is written here."""
 
     def join(self, owner: str, session_id: str) -> None:
-        """Hear of this session from now on. Raises Unavailable."""
+        """Hear of this session from now on. Raises Unavailable; `leave` then undoes what came of it."""
 
     def leave(self, owner: str, session_id: str) -> None:
         """Hear of it no more."""

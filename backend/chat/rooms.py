@@ -6,6 +6,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import TypeAlias
 
+from backend.chat.errors import Unavailable
 from backend.chat.news import News
 from backend.chat.peers import Alone, Peers
 
@@ -27,13 +28,18 @@ class Rooms:
     def join(self, owner: str, session_id: str, listener: Listener) -> bool:
         """Hear of it from now on; once, however often one joins. False if it was heard of before. Raises
         Unavailable."""
-        self._peers.join(owner, session_id)
         with self._lock:
             room = self._rooms.setdefault((owner, session_id), [])
             is_new = listener not in room
             if is_new:
                 room.append(listener)
-            return is_new
+        try:  # only now: who leaves meanwhile must see that somebody is left
+            self._peers.join(owner, session_id)
+        except Unavailable:
+            if is_new:
+                self.leave(owner, session_id, listener)
+            raise
+        return is_new
 
     def leave(self, owner: str, session_id: str, listener: Listener) -> None:
         with self._lock:

@@ -54,9 +54,10 @@ class Siblings:
 
 
 def lives(process: int) -> bool:
+    """One of ours: all run as one user."""
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):
         return False
     return True
 

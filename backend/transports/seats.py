@@ -47,6 +47,7 @@ class Seats:
         self._recheck_s = recheck_s
         self._disconnect = disconnect
         self._seats: dict[str, Seat] = {}
+        self._handed_over = False
 
     def __len__(self) -> int:
         return len(self._seats)
@@ -68,10 +69,12 @@ class Seats:
 
     def tend(self, draining: bool, handing_over: bool) -> None:
         """What must be done every second or so: look at tokens again, and while the server drains send
-        away who waits for nothing; all, if another process has the rest of what they wait for."""
+        away who waits for nothing; once all, if another process has the rest of what they wait for. Who has
+        come since then found no other."""
+        all_leave, self._handed_over = handing_over and not self._handed_over, handing_over
         for seat in list(self._seats.values()):
             self._recheck(seat)
-            if handing_over:
+            if all_leave:
                 self._send_away(seat)
             elif draining:
                 self._drain(seat)

@@ -21,6 +21,7 @@ from backend.chat.errors import (
 )
 from backend.chat.events import Closing, Delta, Failed, Finished, Header, Price, Route, Try, Usage
 from backend.chat.log import Log
+from backend.chat.peers import Alone
 from backend.chat.ports import Ended
 from backend.chat.requests import Caller, ChatRequest, Completion
 from backend.chat.writer import PIECES_PER_TOKEN
@@ -572,3 +573,25 @@ def at_once(times: int, call: Callable[[int], object]) -> list[object]:
     for thread in threads:
         thread.join(10)
     return outcomes
+
+
+class Deaf(Alone):
+    """A peer that misses the first thing it is told."""
+
+    def __init__(self) -> None:
+        self.missed: list[Log] = []
+
+    def stop(self, log: Log, reason: str) -> None:
+        if self.missed:
+            log.close(Finished(reason, 0, 0.0, None, Usage(0, 0, 0), "2026-01-01T00:00:00.000000+00:00"))
+        self.missed.append(log)
+
+
+def test_a_peer_that_missed_that_it_is_to_stop_an_answer_is_told_again(world: Callable[..., World]) -> None:
+    here = world(Scripted([]), peers=Deaf())
+    log = here.streams.create(
+        Header("1", "", None, "q", "m", "scripted", "2026-01-01T00:00:00.000000+00:00", "127.0.0.1")
+    )
+    stopped = here.engine.stop(ME, "1")
+    assert stopped is log
+    assert stopped.state == "stopped"

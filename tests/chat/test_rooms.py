@@ -6,6 +6,7 @@ import pytest
 
 from backend.chat.errors import NotFound, Unavailable
 from backend.chat.news import News
+from backend.chat.peers import Alone
 from backend.chat.requests import ChatRequest
 from backend.chat.rooms import Rooms
 from tests.chat.world import ALICE, BOB, HELLO, ME, World
@@ -82,6 +83,50 @@ def test_who_could_not_join_hears_nothing_later(world: Make, monkeypatch: pytest
                 here.conversations.join(ME, session_id, listener)
     here.conversations.change(ME, session_id, {"title": "new"})
     assert (heard, before) == ([], [News(session_id, "title")])
+
+
+class Joined(Alone):
+    """What is heard of from peers; `meanwhile` happens while one is told that somebody joins."""
+
+    def __init__(self) -> None:
+        self.sessions: set[tuple[str, str]] = set()
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def join(self, owner: str, session_id: str) -> None:
+        self.sessions.add((owner, session_id))
+        self.meanwhile()
+
+    def leave(self, owner: str, session_id: str) -> None:
+        self.sessions.discard((owner, session_id))
+
+
+def test_who_joins_while_another_leaves_still_hears_of_it_from_the_peers() -> None:
+    """As a page does that is loaded again."""
+    peers = Joined()
+    rooms = Rooms(peers)
+    old: list[News] = []
+    new: list[News] = []
+    rooms.join("", "s", old.append)
+    peers.meanwhile = lambda: rooms.leave("", "s", old.append)
+    rooms.join("", "s", new.append)
+    assert peers.sessions == {("", "s")}
+    rooms.hear("", News("s", "title"))
+    assert (len(old), len(new)) == (0, 1)
+
+
+def test_who_could_not_be_announced_to_the_peers_has_not_joined() -> None:
+    peers = Joined()
+    rooms = Rooms(peers)
+    heard: list[News] = []
+
+    def away() -> None:
+        raise Unavailable("away")
+
+    peers.meanwhile = away
+    with pytest.raises(Unavailable):
+        rooms.join("", "s", heard.append)
+    rooms.tell("", News("s", "title"))
+    assert (heard, peers.sessions) == ([], set())
 
 
 def test_who_joins_twice_hears_once_and_who_left_hears_nothing() -> None:

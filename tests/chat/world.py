@@ -9,6 +9,7 @@ from backend.chat.conversations import Conversations
 from backend.chat.engine import Engine, Limits
 from backend.chat.events import Closing, Price
 from backend.chat.log import Log
+from backend.chat.peers import Peers
 from backend.chat.ports import Admission, TokenCounter
 from backend.chat.requests import Caller, ChatRequest
 from backend.chat.rooms import Rooms
@@ -35,6 +36,7 @@ class World:
         context_tokens: int = 8192,
         count_tokens: TokenCounter = estimate_tokens,
         price: Price | None = None,
+        peers: Peers | None = None,
     ) -> None:
         self.runtime = ThreadRuntime()
         self.sessions = MemorySessions(self.runtime, None, 10**7, 100)
@@ -50,6 +52,7 @@ class World:
             limits or Limits(),
             admissions,
             count_tokens=count_tokens,
+            peers=peers,
         )
         self.conversations = Conversations(
             self.engine, catalog, self.sessions, self.streams, rooms, self.runtime

@@ -177,6 +177,23 @@ def test_a_process_that_is_told_to_end_hands_its_readers_over_and_writes_on(
     assert "Traceback" not in a.log
 
 
+def test_who_finds_no_other_process_may_stay_with_the_one_that_ends(
+    tmp_path: Path, one_runtime: str, redis_url: str, scripted: Upstream
+) -> None:
+    """As where there is only one, or a proxy does not know yet."""
+    size = 250
+    with processes(tmp_path, 1, redis_url, scripted, one_runtime) as (a,):
+        socket = Socket(a)
+        asked = socket.call("chat_stream", {"message": question(f"{size} tokens every 0.02 s")})
+        a.process.send_signal(signal.SIGTERM)
+        socket.until("server_draining")
+        again = Socket(a)
+        assert again.call("chat_resume", {"stream_id": asked["stream_id"], "after": 0})["ok"]
+        read = "".join(data["token"] for name, data in again.answer() if name == "chat_token")
+        assert read == said(size)
+        assert a.process.wait(20) == 0
+
+
 def test_what_has_not_ended_when_the_patience_is_over_is_interrupted_for_readers_everywhere(
     tmp_path: Path, one_runtime: str, redis_url: str, scripted: Upstream
 ) -> None:

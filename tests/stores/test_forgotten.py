@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from backend.chat.errors import Unavailable
 from backend.chat.events import Failed, Finished
 from backend.chat.keeper import Keeper
 from backend.chat.ports import SessionStore, StreamStore
@@ -55,6 +56,10 @@ def keeper_of(stores: RedisStores) -> Keeper:
     return Keeper(sessions, streams, ThreadRuntime())
 
 
+def away(*_args: object) -> None:
+    raise Unavailable("away")
+
+
 def answered(stores: RedisStores, closing: Finished) -> None:
     log = stores.streams.get("", "1")
     stores.streams.append(log, ["all", " of", " it"])
@@ -83,8 +88,9 @@ def forgetting(
 
 
 def test_an_end_that_redis_has_forgotten_is_written_again_and_so_is_the_message(
-    processes: list[RedisStores], redis: Redis, tmp_path: Path
+    processes: list[RedisStores], redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also when Redis goes away once more in the middle of it."""
     writing, other = processes
     log = writing.streams.create(header("1", "s", writer=writing.peers.name))
     session = Session("", "s", None, None, None, AT, AT)
@@ -94,7 +100,12 @@ def test_an_end_that_redis_has_forgotten_is_written_again_and_so_is_the_message(
     until(lambda: writing.link.up and other.link.up, "Redis is there again")
     assert len(other.sessions.messages("", "s")) == 1, "the answer is lost"
 
-    keeper_of(writing).recover()
+    keeper = keeper_of(writing)
+    with monkeypatch.context() as patch:
+        patch.setattr(writing.sessions, "find_message", away)
+        with pytest.raises(Unavailable):
+            keeper.recover()
+    keeper.recover()
     for stores in processes:
         found = stores.streams.get("", "1")
         assert (found.text, found.closing) == ("first all of it", finished())

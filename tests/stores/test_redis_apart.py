@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,15 @@ from backend.chat.log import Log, LogClosed
 from backend.chat.requests import Idempotency
 from backend.stores.redis import rows
 from backend.stores.redis.client import connector
-from backend.stores.redis.keys import StreamKeys, index_key
+from backend.stores.redis.keys import (
+    PROCESSES,
+    ProcessKeys,
+    SessionKeys,
+    StreamKeys,
+    caller_key,
+    index_key,
+)
+from backend.stores.redis.link import Command
 from backend.stores.redis.opened import RedisStores, open_redis
 from tests.fakes.runtime import ThreadRuntime
 from tests.programs import until
@@ -112,6 +122,133 @@ def test_a_silent_answer_that_redis_has_lost_is_written_again_too(opened: Open, 
     a.streams.append(log, ["two "])
     until(lambda: theirs.text == "one two ", "its reader goes on")
     a.streams.close(log, a.streams.seal(log, finished()))
+
+
+def test_what_a_process_could_not_end_before_it_left_is_ended_by_another(
+    opened: Open, redis_server: Redis
+) -> None:
+    a, b = opened(), opened()
+    log = begun(a)
+    interrupted = Failed("interrupted", 503, "gone", 0, "2026-01-01")
+    redis_server.command("CONFIG", "SET", "maxmemory", "1")
+    try:
+        a.streams.close(log, interrupted)
+        a.close()
+    finally:
+        redis_server.command("CONFIG", "SET", "maxmemory", "0")
+    followed = b.streams.get("", "t")
+    until(lambda: b.streams.abandoned() == [followed], "it is found", 5)
+
+
+def test_a_process_that_leaves_nothing_behind_is_forgotten(opened: Open, redis_server: Redis) -> None:
+    a = opened()
+    log = begun(a)
+    a.streams.close(log, finished())
+    assert redis_server.client.zscore(PROCESSES, a.presence.name)
+    a.close()
+    assert redis_server.client.zscore(PROCESSES, a.presence.name) is None
+
+
+def test_what_a_dead_process_held_of_an_ended_answer_is_let_go(opened: Open, redis_server: Redis) -> None:
+    """It died between two nodes of a cluster, or a Redis that came back had lost the second half."""
+    a = opened()
+    log = a.streams.create(header("t", "s", "alice", writer="dead"))
+    a.streams.close(log, finished())
+    keys = (caller_key(log.header), ProcessKeys("dead").live)
+    for key in keys:
+        redis_server.command("SADD", key, "t")
+    redis_server.command("ZADD", PROCESSES, 0, "dead")
+    until(lambda: a.streams.abandoned() or not redis_server.client.exists(*keys), "all is let go", 5)
+
+
+def test_an_answer_that_begins_while_it_is_looked_for_is_not_there_yet(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = opened(), opened()
+    exchange = b.link._pipeline
+
+    def apart(commands: Sequence[Command]) -> list[Any]:
+        names = [command[0] for command in commands]
+        if "XRANGE" not in names:
+            return exchange(list(commands))
+        between = names.index("XRANGE") + 1
+        replies = exchange(list(commands[:between]))
+        begun(a)
+        return replies + exchange(list(commands[between:]))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(b.link, "_pipeline", apart)
+        assert b.streams._mirrors.get("t") is None
+    assert b.streams.get("", "t").header.stream_id == "t"
+
+
+def test_a_session_of_thousands_of_answers_is_forgotten_in_a_few_exchanges(
+    opened: Open, redis_server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nearly all have outlived their time; one runs, and stays."""
+    a = opened()
+    log = begun(a, "old", idempotency=Idempotency("scope", "key", "print"))
+    a.streams.close(log, finished())
+    begun(a, "running")
+    streams = SessionKeys("", "s").streams
+    redis_server.command("SADD", streams, *[f"gone-{number}" for number in range(2000)])
+    calls: list[object] = []
+    call = a.link.call
+
+    def counted(*commands: Command) -> list[Any]:
+        calls.append(commands)
+        return call(*commands)
+
+    monkeypatch.setattr(a.link, "call", counted)
+    a.streams.forget("", "s")
+    assert len(calls) < 100
+    assert redis_server.client.smembers(streams) == {"running"}
+    assert not redis_server.client.exists(StreamKeys("old").log, StreamKeys("old").tombstone)
+    assert a.streams.by_key(Idempotency("scope", "key", "print")) is None
+
+
+def test_thousands_of_sessions_are_listened_to_again_in_a_few_exchanges(
+    opened: Open, redis_server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = opened()
+    a.peers._joined |= {("alice", f"s{number}") for number in range(2000)}
+    calls: list[object] = []
+    call = a.link.call
+
+    def counted(*commands: Command) -> list[Any]:
+        calls.append(commands)
+        return call(*commands)
+
+    monkeypatch.setattr(a.link, "call", counted)
+    a.peers._renewed_s -= 60
+    a.peers.tend()
+    assert len(calls) < 100
+    assert redis_server.client.zrange(SessionKeys("alice", "s1999").listeners, 0, -1) == [a.peers.name]
+
+
+def test_of_two_who_ask_at_once_one_has_the_session_whatever_is_slow_between_the_nodes(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The claim may be on one node of a cluster, and the answer on another."""
+    a, b = opened(), opened()
+    claim, exchange = SessionKeys("", "s").claim, a.link._pipeline
+    others: list[Log] = []
+
+    def apart(commands: Sequence[Command]) -> list[Any]:
+        claims = [command for command in commands if claim in command]
+        if not claims or others:
+            return exchange(list(commands))
+        replies = dict(zip(map(id, claims), exchange(claims), strict=True))
+        with suppress(SessionBusy):
+            others.append(begun(b, "u"))
+        rest = [command for command in commands if claim not in command]
+        replies |= dict(zip(map(id, rest), exchange(rest), strict=True))
+        return [replies[id(command)] for command in commands]
+
+    monkeypatch.setattr(a.link, "_pipeline", apart)
+    with suppress(SessionBusy):
+        others.append(begun(a))
+    assert len(others) == 1
 
 
 def test_a_session_that_is_changed_lives_on_and_one_that_is_over_leaves_its_owners_list(

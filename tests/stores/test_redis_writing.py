@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +15,7 @@ from backend.chat.log import Log, LogClosed
 from backend.stores.redis import rows
 from backend.stores.redis.client import connector
 from backend.stores.redis.keys import ProcessKeys, StreamKeys
+from backend.stores.redis.link import Command
 from backend.stores.redis.opened import RedisStores, open_redis
 from tests.fakes.runtime import ThreadRuntime
 from tests.programs import until
@@ -95,6 +98,44 @@ def test_a_write_that_was_done_all_the_same_is_not_done_again(open_: Open, redis
     stores.streams.append(log, ["a"])
     stores.streams.append(log, ["b"])
     assert stored(redis_server) == log.text == "ab"
+
+
+def test_what_redis_took_unheard_of_a_stopped_answer_is_in_it_for_everybody(
+    open_: Open, redis_server: Redis
+) -> None:
+    """Redis was away when it was stopped; readers elsewhere can have that piece."""
+    stores, other = open_(), open_()
+    log = begun(stores)
+    stores.streams.append(log, ["a"])
+    redis_server.command(*rows.entries_row(KEY, 2, ["b"]))
+    lose_connection(stores)
+    log.seal()
+    closing = stores.streams.seal(log, replace(finished(), tokens=1))
+    assert closing == finished()
+    stores.streams.close(log, closing)
+    theirs = other.streams.get("", "1")
+    assert (theirs.text, theirs.closing) == (log.text, log.closing) == ("ab", finished())
+
+
+def test_a_piece_that_was_under_way_when_its_answer_was_stopped_is_in_it_for_everybody(
+    open_: Open, redis_server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = open_()
+    log = begun(stores)
+    stores.streams.append(log, ["a"])
+    link = stores.streams._writing._link
+    call = link.call
+
+    def stopped_meanwhile(*commands: Command) -> list[object]:
+        replies = call(*commands)
+        log.seal()
+        return replies
+
+    with monkeypatch.context() as patch, suppress(LogClosed):
+        patch.setattr(link, "call", stopped_meanwhile)
+        stores.streams.append(log, ["b"])
+    stores.streams.close(log, stores.streams.seal(log, finished()))
+    assert log.text == stored(redis_server) == "ab"
 
 
 def test_who_was_taken_for_dead_appends_nothing_more_and_sees_the_end_that_stands(

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -49,3 +50,17 @@ def test_the_files_of_processes_that_are_gone_are_dropped(tmp_path: Path) -> Non
     assert {worker for _, worker, _ in found} == {str(os.getpid()), str(os.getppid())}
     assert found["open", str(os.getppid()), ""] == 5
     assert [file.name for file in tmp_path.iterdir()] == [f"{os.getppid()}.prom"]
+
+
+def test_a_file_of_a_worker_whose_number_is_somebody_elses_by_now_is_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_process: int, _number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    (tmp_path / "7.prom").write_bytes(exposition(2))
+    assert (
+        samples(Siblings(tmp_path, 11, lambda: exposition(3)).together())["asked_total", "11", 's"s,e} '] == 3
+    )
+    assert list(tmp_path.iterdir()) == []

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
 from redis.connection import parse_url
-from redis.exceptions import ConnectionError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
@@ -28,7 +27,12 @@ OPTIONS = (
 
 Client: TypeAlias = Any
 """A `Redis` or a `RedisCluster`, which have one interface and no base class."""
-Connect: TypeAlias = Callable[[], Client]
+
+
+class Connect(Protocol):
+    def __call__(self, connected: Callable[[], None] = lambda: None) -> Client:
+        """A client. It calls `connected` for each connection it has made, also for one that quietly takes the
+        place of another; a ConnectionError that this raises ends it before anything is sent over it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ def connector(url: str) -> Connect:
         else:
             database_of(read(url, 6379).path)
         Redis.from_url(url, **options).connection_pool.make_connection()
-        return lambda: Redis.from_url(url, **options, redis_connect_func=Once())
+        return lambda connected=lambda: None: Redis.from_url(url, **options, **told(connected))
     except (ValueError, TypeError) as exc:
         raise Misconfigured(f"STORE_URL is no address that can be used: {exc}") from exc
 
@@ -80,19 +84,14 @@ def connection_options() -> dict[str, Any]:
     }
 
 
-class Once:
-    """Lets a client connect once. Where its connection breaks while it is idle, redis-py would make another
-    in silence; but the server may have been restarted meanwhile, and have forgotten something. Not for a
-    Cluster, whose client has several and looks for its nodes anew."""
+def told(connected: Callable[[], None]) -> dict[str, Any]:
+    """The option that has it called; it stands for what is done first on a connection."""
 
-    def __init__(self) -> None:
-        self._connected = False
-
-    def __call__(self, connection: Any) -> None:
-        if self._connected:
-            raise ConnectionError("the connection broke while nothing was sent on it")
+    def begin(connection: Any) -> None:
         connection.on_connect()
-        self._connected = True
+        connected()
+
+    return {"redis_connect_func": begin}
 
 
 def read(url: str, port: int) -> Address:
@@ -151,9 +150,9 @@ def of_sentinel(address: Address) -> Connect:
     watchers = {**connection_options(), **tls, **asking, "ssl": address.secure}
     options = {**options_of(address), "db": database_of(rest)}
 
-    def connect() -> Client:
+    def connect(connected: Callable[[], None] = lambda: None) -> Client:
         sentinel = Sentinel(address.hosts, sentinel_kwargs=watchers)  # type: ignore[no-untyped-call]
-        return sentinel.master_for(service, **options, redis_connect_func=Once())  # type: ignore[no-untyped-call]
+        return sentinel.master_for(service, **options, **told(connected))  # type: ignore[no-untyped-call]
 
     return connect
 
@@ -161,7 +160,13 @@ def of_sentinel(address: Address) -> Connect:
 def of_cluster(address: Address) -> Connect:
     nodes = [ClusterNode(*host) for host in address.hosts]  # type: ignore[no-untyped-call]
     options = options_of(address)
-    return lambda: RedisCluster(startup_nodes=list(nodes), **options)
+
+    def connect(connected: Callable[[], None] = lambda: None) -> Client:
+        return RedisCluster(
+            startup_nodes=list(nodes), **options, redis_connect_func=lambda _connection: connected()
+        )
+
+    return connect
 
 
 def options_of(address: Address) -> dict[str, Any]:

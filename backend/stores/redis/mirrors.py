@@ -30,7 +30,7 @@ ANNOUNCE_EVERY = 3
 """With every so many looks the writers are told again who follows them."""
 AUDIENCE_S = 3 * ANNOUNCE_EVERY * LOOK_S
 AT_ONCE = 200
-"""Mirrors looked at in one exchange."""
+"""Answers looked at in one exchange."""
 
 
 @dataclass(slots=True)
@@ -73,6 +73,8 @@ class Mirrors:
         if not there or rows.discarded(found):
             return None
         if log is None:
+            if not found:
+                return None  # it came between the two commands
             log = Log(rows.header_of(found), self._runtime.signal())
             with self._lock:
                 log = self._logs.setdefault(stream_id, log)

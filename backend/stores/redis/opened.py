@@ -42,7 +42,7 @@ def open_redis(
     """Three connections, however many answers there are: what is generated goes over one, all else over
     another, so that it waits for nobody's history; over the third the other processes are heard."""
     ending = Stop(runtime.signal())
-    link, tokens = Link(connect, runtime, ending), Link(connect, runtime, ending)
+    link, tokens = Link(connect, runtime, ending), Link(connect, runtime, ending, fenced=True)
     presence = Presence(link, runtime, ending, lease_s)
     post = Post(connect, link, runtime, ending, presence.name)
     mirrors = Mirrors(link, post, runtime, ending, presence.name, lease_s)

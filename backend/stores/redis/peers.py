@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +15,8 @@ from backend.chat.news import News
 from backend.chat.ports import Runtime, StreamStore
 from backend.stores.gathering import Gathering
 from backend.stores.redis.keys import SessionKeys
-from backend.stores.redis.link import Link
-from backend.stores.redis.mirrors import Audience, Mirrors
+from backend.stores.redis.link import Command, Link
+from backend.stores.redis.mirrors import AT_ONCE, Audience, Mirrors
 from backend.stores.redis.post import Post
 
 logger = logging.getLogger(__name__)
@@ -71,15 +71,8 @@ class RedisPeers:
         return self._audience.follows(log.header.stream_id)
 
     def join(self, owner: str, session_id: str) -> None:
-        place = (owner, session_id)
-        is_new = place not in self._joined
-        self._joined.add(place)
-        try:
-            self._listen(owner, session_id)
-        except Unavailable:
-            if is_new:
-                self._joined.discard(place)
-            raise
+        self._joined.add((owner, session_id))
+        self._listen([(owner, session_id)])
 
     def leave(self, owner: str, session_id: str) -> None:
         self._joined.discard((owner, session_id))
@@ -92,14 +85,17 @@ class RedisPeers:
         """Say again what is listened to. Raises Unavailable."""
         if self._runtime.monotonic() - self._renewed_s >= RENEW_S:
             self._renewed_s = self._runtime.monotonic()
-            for owner, session_id in list(self._joined):
-                self._listen(owner, session_id)
+            places = list(self._joined)
+            for start in range(0, len(places), AT_ONCE):
+                self._listen(places[start : start + AT_ONCE])
 
-    def _listen(self, owner: str, session_id: str) -> None:
-        key = SessionKeys(owner, session_id).listeners
-        self._link.do(
-            ("ZADD", key, round(time.time()) + LISTENS_S, self.name), ("EXPIRE", key, 2 * LISTENS_S)
-        )
+    def _listen(self, places: Sequence[tuple[str, str]]) -> None:
+        until = round(time.time()) + LISTENS_S
+        commands: list[Command] = []
+        for owner, session_id in places:
+            key = SessionKeys(owner, session_id).listeners
+            commands += [("ZADD", key, until, self.name), ("EXPIRE", key, 2 * LISTENS_S)]
+        self._link.do(*commands)
 
     def _stopped(self, fields: Mapping[str, Any]) -> None:
         self._runtime.spawn(lambda: self.on_stop(fields["stream"], fields["reason"]))

@@ -51,7 +51,9 @@ class Post:
                 self._hear()
             except FAULTS as exc:
                 logger.debug("the line to the other processes broke: %s", exc)
-                self._ending.wait(RETRY_S)
+            except Exception:
+                logger.exception("the other processes could not be heard; trying again")
+            self._ending.wait(RETRY_S)
 
     def wake(self) -> None:
         """Have it heard at once that this is the end."""

@@ -19,8 +19,8 @@ RENEWED = 0.2
 HELD = 0.6
 PATIENCE = 0.4
 """Parts of LEASE_S: a lease is renewed so often, holds so long, and nobody is taken for dead by one who has
-not been in touch for so long himself: the others may have had no means to renew theirs either. Together a
-dead process's answers are closed within LEASE_S."""
+not been in touch, with a lease, for so long himself: the others may have had no means to renew theirs either.
+Together a dead process's answers are closed within LEASE_S."""
 
 
 class Presence:
@@ -48,24 +48,29 @@ class Presence:
             try:
                 self.renew()
             except Unavailable:
-                self._link.wait_up(self._lease_s)
-                continue
+                if not self._link.up:
+                    self._link.wait_up(self._lease_s)
+                    continue
+            except Exception:
+                logger.exception("this process's lease could not be renewed; trying again")
             self._ending.wait(RENEWED * self._lease_s)
 
     def renew(self) -> None:
         """Raises Unavailable. A full Redis still lets a lease be renewed that it has."""
         lease, held_ms = ProcessKeys(self.name).lease, round(HELD * self._lease_s * 1000)
+        asked_s = self._runtime.monotonic()
         held, known = self._link.do(("PEXPIRE", lease, held_ms), ("ZSCORE", PROCESSES, self.name))
         away_s = self.away_s
         if away_s > HELD * self._lease_s:
             logger.warning("this process was away for so long that others may have ended its answers")
+        if not held or away_s > HELD * self._lease_s:
             self.lapsed_s = self._runtime.monotonic()
         self._longest_s = max(self._longest_s, away_s)
-        self._renewed_s = self._runtime.monotonic()
         if not held or known is None:
             self._link.do(
                 ("SET", lease, 1, "PX", held_ms), ("ZADD", PROCESSES, round(time.time()), self.name)
             )
+        self._renewed_s = asked_s
 
     @property
     def away_s(self) -> float:
@@ -85,8 +90,9 @@ class Presence:
         leases = self._link.do(*[("EXISTS", ProcessKeys(name).lease) for name in names])
         gone = [name for name, there in zip(names, leases, strict=True) if not there and name != self.name]
         self.alive = max(1, len(names) - len(gone))
+        since_s = self._runtime.monotonic() - PATIENCE * self._lease_s
         out_of_touch_s = max(self._link.changed_s, self._link.stalled_s)
-        if not gone or self._runtime.monotonic() - out_of_touch_s < PATIENCE * self._lease_s:
+        if not gone or out_of_touch_s > since_s or not self.held_since(since_s):
             return []
         taken_ms = round(self._lease_s * 1000)
         takes = [("SET", ProcessKeys(name).reaper, self.name, "NX", "PX", taken_ms) for name in gone]
@@ -97,6 +103,9 @@ class Presence:
         self._link.do(("ZREM", PROCESSES, name), ("DEL", ProcessKeys(name).reaper))
 
     def leave(self) -> None:
-        """This process ends, and leaves nothing behind."""
+        """This process ends. What it leaves behind, because Redis was away or full, others end."""
+        keys = ProcessKeys(self.name)
         with suppress(Unavailable):
-            self._link.do(("ZREM", PROCESSES, self.name), ("DEL", ProcessKeys(self.name).lease))
+            _, left = self._link.do(("DEL", keys.lease), ("SCARD", keys.live))
+            if not left:
+                self._link.do(("ZREM", PROCESSES, self.name))

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from backend.chat.events import Closing, Entry, Header, Route
-from backend.chat.log import Log, LogClosed
+from backend.chat.log import Log
 from backend.stores import records
 from backend.stores.redis.link import Command
 
@@ -92,14 +92,6 @@ def feed(log: Log, rows: Sequence[Row]) -> None:
             if b"r" in fields:
                 log.route = records.route_from_json(fields[b"r"])
             if entries := records.entries_from_json(fields[b"e"])[lacks:]:
-                add(log, entries)
+                log.complete(entries)
         elif b"x" in fields and (closing := closing_of(rows)):
             log.close(closing)
-
-
-def add(log: Log, entries: list[Entry]) -> None:
-    """What its own writer has sealed takes no more, and needs none."""
-    try:
-        log.append(entries)
-    except LogClosed:
-        return

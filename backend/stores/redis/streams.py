@@ -7,7 +7,14 @@ from contextlib import suppress
 
 import orjson
 
-from backend.chat.errors import IdempotencyMismatch, NotFound, SessionBusy, StreamExpired, Unavailable
+from backend.chat.errors import (
+    IdempotencyMismatch,
+    NotFound,
+    ParleyError,
+    SessionBusy,
+    StreamExpired,
+    Unavailable,
+)
 from backend.chat.events import Closing, Entry, Failed, Header
 from backend.chat.log import Log
 from backend.chat.ports import Runtime
@@ -23,7 +30,7 @@ from backend.stores.redis.keys import (
     key_value,
 )
 from backend.stores.redis.link import Command, Link
-from backend.stores.redis.mirrors import Audience, Mirrors
+from backend.stores.redis.mirrors import AT_ONCE, Audience, Mirrors
 from backend.stores.redis.presence import Presence
 from backend.stores.redis.writing import KEPT_RUNNING_S, Own, Writing, named
 
@@ -85,7 +92,7 @@ class RedisStreams:
         self._ttl_ms = round(ttl_s * 1000)
         self._own: dict[str, Own] = {}
         self._looked_through = 0
-        """In which generation of the link it was last looked for answers that this process thinks ended."""
+        """In which generation of the link no more answers were found that this process thinks ended."""
         self._ended: dict[str, tuple[float, Own]] = {}  # since when; the last of them, should Redis forget
         self._unclosed: dict[str, tuple[Own, Closing]] = {}  # ended, but Redis was away
         self._undone: dict[str, Log] = {}  # refused or withdrawn, but Redis was away
@@ -94,20 +101,24 @@ class RedisStreams:
         log = Log(header, self._runtime.signal())
         self._own[header.stream_id] = self._writing.begin(log)
         try:
+            self._begin(header)
             joined = self._claim_session(header) or self._claim_key(header)
-        except Unavailable as exc:
-            # It may have been created all the same, and joined.
-            log.close(Failed.because(exc, tokens=0, at=self._runtime.now()))
-            self.discard(log)
+        except (IdempotencyMismatch, Unavailable) as exc:
+            self._refuse(log, exc)
             raise
         except Exception:
             self.discard(log)
             raise
         if joined is not None:
-            self.discard(log)
+            self._refuse(log, Unavailable("This was asked more than once in a moment; ask again", 1))
             return joined
         self._own[header.stream_id].seen_s = self._runtime.monotonic()
         return log
+
+    def _refuse(self, log: Log, exc: ParleyError) -> None:
+        """Who asked the same in this moment may have joined it, and is told."""
+        log.close(Failed.because(exc, tokens=0, at=self._runtime.now()))
+        self.discard(log)
 
     def by_key(self, idempotency: Idempotency) -> Log | None:
         held = self._link.get("GET", idempotency_key(idempotency))
@@ -183,24 +194,25 @@ class RedisStreams:
             self._undone[log.header.stream_id] = log
 
     def forget(self, owner: str, session_id: str) -> None:
-        keys = SessionKeys(owner, session_id)
-        for name in self._link.get("SMEMBERS", keys.streams):
-            stream_id = name.decode()
-            log = self._find(stream_id)
-            if log is not None and log.closing is None:
-                continue
-            of_stream = StreamKeys(stream_id)
-            commands: list[Command] = [("DEL", of_stream.log), ("DEL", of_stream.tombstone)]
-            if log is not None and log.header.idempotency:
-                held = idempotency_key(log.header.idempotency)
-                commands.append(("EVAL", RELEASE, 1, held, key_value(log.header)))
-            self._link.do(*commands, ("SREM", keys.streams, stream_id))
+        streams = SessionKeys(owner, session_id).streams
+        names = [name.decode() for name in self._link.get("SMEMBERS", streams)]
+        for start in range(0, len(names), AT_ONCE):
+            some = names[start : start + AT_ONCE]
+            kept = self._link.do(*[("EXISTS", StreamKeys(stream_id).log) for stream_id in some])
+            commands: list[Command] = []
+            for stream_id, is_kept in zip(some, kept, strict=True):
+                log = self._find(stream_id) if is_kept or stream_id in self._own else None
+                if log is None or log.closing is not None:
+                    commands += forget_stream(stream_id, log)
+                    commands.append(("SREM", streams, stream_id))
+            self._link.do(*commands)
 
     def abandoned(self) -> list[Log]:
-        found = []
-        if self._looked_through != self._link.generation:
-            self._looked_through = self._link.generation
+        found, generation = [], self._link.generation
+        if self._looked_through != generation:
             found += self._left_by(self._presence.name)
+            if not found:
+                self._looked_through = generation
         for process in self._presence.gone():
             left = self._left_by(process)
             if not left:
@@ -256,16 +268,15 @@ class RedisStreams:
         log = self._find(held.decode()) if held else None
         return log if log is not None and log.closing is None else None
 
-    def _claim_session(self, header: Header) -> Log | None:
-        """Write the header, and claim the session if there is one. Gives the answer that holds it for the
-        same key. Raises SessionBusy, and IdempotencyMismatch."""
+    def _begin(self, header: Header) -> None:
+        """Write the header: before anything is claimed for it, since a claim without an answer holds nothing,
+        and two nodes of a cluster may be told in any order."""
         log, live, caller = (
             StreamKeys(header.stream_id).log,
             ProcessKeys(header.writer).live,
             caller_key(header),
         )
-        claim = [claim_session(header)] if header.session_id is not None else []
-        _, self._own[header.stream_id].of_caller, *_, held = self._link.do(
+        _, self._own[header.stream_id].of_caller, *_ = self._link.do(
             ("SADD", caller, header.stream_id),
             ("SCARD", caller),
             ("EXPIRE", caller, KEPT_RUNNING_S),
@@ -273,9 +284,15 @@ class RedisStreams:
             ("EXPIRE", live, KEPT_RUNNING_S),
             rows.header_row(log, header),
             ("EXPIRE", log, KEPT_RUNNING_S),
-            *claim,
         )
-        while claim and held is not None:
+
+    def _claim_session(self, header: Header) -> Log | None:
+        """Claim the session if there is one. Gives the answer that holds it for the same key. Raises
+        SessionBusy, and IdempotencyMismatch."""
+        if header.session_id is None:
+            return None
+        held = self._link.get(*claim_session(header))
+        while held is not None:
             running = self._running(held)
             if running is not None:
                 return joined_by(header, running)
@@ -355,19 +372,21 @@ class RedisStreams:
         found = []
         for name in self._link.get("SMEMBERS", live):
             stream_id = name.decode()
-            own = self._own.get(stream_id)
-            if (own is not None and own.log.closing is None) or stream_id in self._undone:
+            if stream_id in self._undone or (stream_id in self._unclosed and process != self._presence.name):
                 continue
-            if process == self._presence.name and (own := own or self._ended_here(stream_id)):
+            if process == self._presence.name and (own := self._ended_here(stream_id)):
                 own.generation = None
                 self._own[stream_id] = own
-                found.append(own.log)
+            if stream_id in self._own:
+                log = self._own[stream_id].log
+                if log.closing is not None:
+                    found.append(log)
                 continue
-            log = self._mirrors.get(stream_id)
-            if log is None or log.closing is not None:
-                self._link.do(("SREM", live, stream_id))
+            left = self._mirrors.get(stream_id)
+            if left is not None and left.closing is None:
+                found.append(left)
             else:
-                found.append(log)
+                self._link.do(("SREM", live, stream_id), *(let_go(left.header) if left else ()))
         return found
 
 
@@ -375,6 +394,16 @@ def claim_session(header: Header, gone: bytes = b"") -> Command:
     """As CLAIM; `gone` holds it and may be replaced."""
     keys = SessionKeys(header.owner, header.session_id or "")
     return ("EVAL", CLAIM, 2, keys.claim, keys.streams, header.stream_id, gone, KEPT_RUNNING_S)
+
+
+def forget_stream(stream_id: str, log: Log | None) -> list[Command]:
+    """Of one that is no longer kept only the tombstone is left."""
+    of_stream = StreamKeys(stream_id)
+    commands: list[Command] = [("DEL", of_stream.log), ("DEL", of_stream.tombstone)]
+    if log is not None and log.header.idempotency:
+        held = idempotency_key(log.header.idempotency)
+        commands.append(("EVAL", RELEASE, 1, held, key_value(log.header)))
+    return commands
 
 
 def let_go(header: Header) -> list[Command]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backend.chat.errors import Unavailable
 from backend.chat.events import Closing, Entry, Header, Route
@@ -77,22 +77,31 @@ class Writing:
         log = own.log
         first, end = log.offset + 1, log.offset + len(entries)
         route = log.route if log.route is not own.route else None
-        self._write(own, rows.entries_row(StreamKeys(log.header.stream_id).log, first, entries, route), end)
+        row = rows.entries_row(StreamKeys(log.header.stream_id).log, first, entries, route)
+        self._write(own, lambda: row, end)
         own.route = log.route
-        log.append(entries)
+        log.complete(entries)  # it may have been sealed since
 
     def seal(self, own: Own, closing: Closing) -> Closing:
         """The closing that stands. Raises Unavailable when Redis stays away; at once for one that is
         interrupted: without us, others close it so."""
         if own.closing is None or own.generation is None:
-            closing = own.closing or closing
-            key = StreamKeys(own.log.header.stream_id).log
+            log, closing = own.log, own.closing or closing
+            key, count = StreamKeys(log.header.stream_id).log, log.count
+
+            def row() -> Command:
+                """With the count of all that Redis turned out to have taken of the answer."""
+                nonlocal closing
+                closing = closing if log.count == count else replace(closing, tokens=log.count)
+                return rows.seal_row(key, closing)
+
             try:
                 is_urgent = closing.state == INTERRUPTED.type
-                self._write(own, rows.seal_row(key, closing), None, 0.0 if is_urgent else PATIENCE_S)
+                patience_s = 0.0 if is_urgent else PATIENCE_S
+                self._write(own, row, None, patience_s)
                 own.closing = closing
             except LogClosed:
-                own.closing = self._closing_that_stands(own.log) or closing
+                own.closing = self._closing_that_stands(log) or closing
                 own.generation = self._link.generation
         return own.closing
 
@@ -111,22 +120,26 @@ class Writing:
                 with suppress(LogClosed):
                     self._write_again(own)
 
-    def _write(self, own: Own, command: Command, end: int | None, patience_s: float = PATIENCE_S) -> None:
-        """Until it is done; `end` is the offset Redis is at then."""
+    def _write(
+        self, own: Own, command: Callable[[], Command], end: int | None, patience_s: float = PATIENCE_S
+    ) -> None:
+        """Until it is done; `end` is the offset Redis is at then. What failed once is looked up and tried
+        again at once, if Redis is there."""
+        again = False
         while True:
             if end is not None and own.log.sealed:
                 raise LogClosed(own.log.header.stream_id)  # while it waited
             try:
-                done = self._try(own, command, end)
+                if self._try(own, command, end):
+                    own.refused_s, own.seen_s = None, self._runtime.monotonic()
+                    return
             except Unavailable:
                 own.generation = None
+            if again or not self._link.up:
                 self._wait(own, patience_s)
-                continue
-            if done:
-                own.refused_s, own.seen_s = None, self._runtime.monotonic()
-                return
+            again = True
 
-    def _try(self, own: Own, command: Command, end: int | None) -> bool:
+    def _try(self, own: Own, command: Callable[[], Command], end: int | None) -> bool:
         """Raises Unavailable, and LogClosed."""
         generation = self._link.generation
         if own.generation != generation:
@@ -134,7 +147,7 @@ class Writing:
             own.generation = generation
             if done:
                 return True
-        [reply] = self._link.call(command)
+        [reply] = self._link.call(command())
         if isinstance(reply, bytes):
             return True
         logger.info("a write was refused: %s", reply, extra=named(own.log))
@@ -165,7 +178,10 @@ class Writing:
             raise LogClosed(log.header.stream_id)
         if offset < log.offset:
             logger.warning("Redis has lost the end of an answer; it is written again", extra=named(log))
-            self._link.get(*rows.entries_row(key, offset + 1, log.read(offset).entries))
+            # Where others have ended it meanwhile this is refused, as is what follows.
+            self._link.call(rows.entries_row(key, offset + 1, log.read(offset).entries))
+        elif end is None and offset > log.offset:
+            rows.feed(log, self._link.get(*rows.after(key, log.offset)))
         return offset == end
 
     def _write_again(self, own: Own) -> None:
