@@ -7,9 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from limits.storage import MovingWindowSupport, Storage
-
-from backend.access.windows import Windows
+from backend.access.windows import MovingWindows, Windows
 from backend.chat.errors import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -55,7 +53,7 @@ class RunScript(Protocol):
         """What a Lua script gives on the key of that name. Raises Unavailable."""
 
 
-class SharedWindows(Storage, MovingWindowSupport):
+class SharedWindows(MovingWindows):
     """A store of moving windows for `limits`.
 
     While Redis is away each process allows its share, so that together they allow no more than the limit;
@@ -105,27 +103,3 @@ class SharedWindows(Storage, MovingWindowSupport):
         except Unavailable:
             return self._here.get_moving_window(key, limit // self._processes(), expiry)
         return self._now() - int(age_us) / 1_000_000, count
-
-    def clear(self, key: str) -> None:
-        raise NotImplementedError
-
-    def reset(self) -> int:
-        raise NotImplementedError
-
-    def check(self) -> bool:
-        return True
-
-    @property
-    def base_exceptions(self) -> type[Exception]:
-        return Unavailable
-
-    # As in `Windows`: the other strategies count in fixed windows.
-
-    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        raise NotImplementedError
-
-    def get(self, key: str) -> int:
-        raise NotImplementedError
-
-    def get_expiry(self, key: str) -> float:
-        raise NotImplementedError

@@ -26,7 +26,34 @@ class _Window:
             self.moments_s.popleft()
 
 
-class Windows(Storage, MovingWindowSupport):
+class MovingWindows(Storage, MovingWindowSupport):
+    """What `limits` wants of a store besides moving windows. Its other strategies count in fixed windows,
+    which let twice the limit through where two of them meet: they are not served."""
+
+    def check(self) -> bool:
+        return True
+
+    @property
+    def base_exceptions(self) -> type[Exception]:
+        return OSError
+
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        raise NotImplementedError
+
+    def get(self, key: str) -> int:
+        raise NotImplementedError
+
+    def get_expiry(self, key: str) -> float:
+        raise NotImplementedError
+
+    def clear(self, key: str) -> None:
+        raise NotImplementedError
+
+    def reset(self) -> int | None:
+        raise NotImplementedError
+
+
+class Windows(MovingWindows):
     """A store of moving windows for `limits`.
 
     Its own one keeps every name it has ever seen, walks over all of them time and again, and reads the
@@ -110,22 +137,3 @@ class Windows(Storage, MovingWindowSupport):
             count = len(self._windows)
             self._windows.clear()
             return count
-
-    def check(self) -> bool:
-        return True
-
-    @property
-    def base_exceptions(self) -> type[Exception]:
-        return OSError
-
-    # The other strategies of `limits` count in fixed windows, which let twice the limit through where
-    # two of them meet.
-
-    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        raise NotImplementedError
-
-    def get(self, key: str) -> int:
-        raise NotImplementedError
-
-    def get_expiry(self, key: str) -> float:
-        raise NotImplementedError
