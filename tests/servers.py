@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -116,6 +116,22 @@ class Server:
         self.process.kill()
         self.process.wait(PATIENCE_S)
 
+    def end(self) -> None:
+        """SIGKILL, its workers as well: left alone they would give their answers time."""
+        workers = self.workers
+        self.kill()
+        for worker in workers:
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+
+    @property
+    def workers(self) -> list[int]:
+        """The processes it has started."""
+        with suppress(FileNotFoundError):
+            children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+            return [int(pid) for pid in children.split()]
+        return []
+
     def restart(self) -> None:
         """Start again after a stop or a kill: the same port, the same folder."""
         self.pool.clear()
@@ -166,5 +182,5 @@ def servers(folder: Path) -> Iterator[list[Server]]:
         for server in started:
             for drop in server.opened:
                 drop()
-            server.kill()
+            server.end()
             server.pool.clear()
