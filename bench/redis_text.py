@@ -16,10 +16,10 @@ taken from answers of two lengths: a token is what the longer ones take more, th
 left. What a token takes comes down where several are written together."""
 
 PAIR = """One worker has a core to itself; load, upstream and Redis are on the other. It does *A* tokens in a
-second of its core, for which the others take *h* seconds of theirs. When two workers and all the others share the
-two cores, each second of a worker still comes with *h* seconds of the others. Of two cores' seconds the
-workers can have 2 / (1 + h), so that the most they can reach together is A × 2 / (1 + h) tokens a second. *A*
-is counted by the worker's own time, not by the clock, so that no moment in which it waited makes the goal
+second of its core, for which the others take *h* seconds of theirs. When two workers and all the others
+share the two cores, each second of a worker still comes with *h* seconds of the others. Of two cores' seconds
+the workers can have 2 / (1 + h), so that the most they can reach together is A × 2 / (1 + h) tokens a second.
+*A* is counted by the worker's own time, not by the clock, so that no moment in which it waited makes the goal
 easier."""
 
 

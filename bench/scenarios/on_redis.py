@@ -65,7 +65,7 @@ def measure_connections(bench: Bench, runtime: str, program: str) -> dict[str, f
 
 
 def measure_traffic(bench: Bench, runtime: str, program: str) -> dict[str, float]:
-    """Commands, bytes and Redis' time for a token and for the rest of an answer, by answers of two lengths."""
+    """Commands, bytes and Redis' time for a token, and for the rest of an answer: answers of two lengths."""
     some = bench.scale.streams[1]
     found: dict[str, float] = {}
     with on_redis(bench, runtime, program) as (server, redis):
