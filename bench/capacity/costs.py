@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bench.capacity.plan import Plan
+
 
 @dataclass(frozen=True, slots=True)
 class Costs:
@@ -44,3 +46,16 @@ MEASURED = Costs(
     fetch_s=60e-6, redis_exchange_s=12e-6, redis_row_s=4e-6, redis_open=20, redis_close=18,
     redis_nudge_s=4e-6, redis_fetch_s=6e-6, client_s=6e-6, way_s=30e-6,
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """What `make bench` found of a crowd, and its plan."""
+
+    plan: Plan
+    share: float
+    p99_ms: float
+    worker: float
+
+
+TWO_WORKERS = Crowd(Plan(1000, 2, cores=2), share=0.95, p99_ms=100, worker=0.7)
