@@ -26,7 +26,7 @@ KINDS = {"built": "built-in", "relayed": "relayed"}
 
 
 def redis_traits(scale: Scale) -> tuple[Trait, ...]:
-    one, _some, crowd = scale.streams
+    one, some, crowd = scale.streams
     live = "memory of an answer of ten tokens under way"
     return (
         Trait("connections_one", f"connections to Redis, {one} stream", "", 0),
@@ -38,6 +38,13 @@ def redis_traits(scale: Scale) -> tuple[Trait, ...]:
             Trait(f"bytes_{n}", f"bytes to Redis of an answer of {n:,} tokens that come alone", "bytes", 0)
             for n in scale.redis_lengths
         ),
+        Trait(
+            "redis_answer_us",
+            f"relayed answers of one token, {some} at once: the worker's time, each",
+            "µs",
+            0,
+        ),
+        Trait("redis_answer_redis_us", "… Redis' time", "µs", 0),
         *(trait for streams in scale.redis_loads for trait in load_traits(streams)),
         *elsewhere_traits(scale),
     )
@@ -59,7 +66,7 @@ def traffic_traits(scale: Scale, pace: str) -> tuple[Trait, ...]:
 
 
 def load_traits(streams: int) -> tuple[Trait, ...]:
-    how = f"{streams:,} streams at {RATE}/s on one worker"
+    how = f"{streams:,} relayed streams at {RATE}/s on one worker"
     return (
         Trait(f"load_us_{streams}", f"{how}: its time, a token", "µs"),
         Trait(f"load_redis_us_{streams}", f"{how}: Redis' time, a token", "µs"),

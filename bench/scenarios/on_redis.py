@@ -106,18 +106,30 @@ def _spent(
 
 
 def measure_loads(bench: Bench, runtime: str, program: str) -> dict[str, float]:
-    """What a token costs a worker, by how many streams it has, at the pace of a model."""
+    """What an answer of one token and, at the pace of a model, each token of longer ones take of a worker
+    that relays, and of Redis; by how many there are at once."""
+    scale, subject = bench.scale, ON_STORE[STORES[1], True]
     found: dict[str, float] = {}
     with on_redis(bench, runtime, program) as (server, redis):
-        for streams in bench.scale.redis_loads:
-            tokens = bench.scale.redis_load_tokens
+        before = redis.gauge.cpu_s
+        seen = loaded(
+            bench, subject, server, "tokens=1 tps=0", tokens=1, streams=scale.streams[1], for_s=scale.for_s
+        )
+        found["redis_answer_us"] = seen.core / seen.tokens_per_s * 1e6
+        found["redis_answer_redis_us"] = (
+            (redis.gauge.cpu_s - before) / (seen.tokens_per_s * seen.wall_s) * 1e6
+        )
+        for streams in scale.redis_loads:
+            tokens = scale.redis_load_tokens
             before = redis.gauge.cpu_s
             seen = loaded(
-                bench, PARLEY_STREAM[runtime], server, f"tokens={tokens} tps={RATE}", tokens=tokens,
-                streams=streams, ramp_s=bench.scale.redis_ramp_s,
+                bench, subject, server, f"tokens={tokens} tps={RATE}", tokens=tokens, streams=streams,
+                ramp_s=scale.redis_ramp_s,
             )  # fmt: skip
-            found[f"load_us_{streams}"] = seen.core / seen.tokens_per_s * 1e6
-            found[f"load_redis_us_{streams}"] = (redis.gauge.cpu_s - before) * 1e6 / (streams * tokens)
-            found[f"load_p99_ms_{streams}"] = seen.gap_p99_ms
-            found[f"load_core_{streams}"] = 100 * seen.core
+            found |= {
+                f"load_us_{streams}": seen.core / seen.tokens_per_s * 1e6,
+                f"load_redis_us_{streams}": (redis.gauge.cpu_s - before) * 1e6 / (streams * tokens),
+                f"load_core_{streams}": 100 * seen.core,
+                f"load_p99_ms_{streams}": seen.gap_p99_ms,
+            }
     return found
