@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 from redis.exceptions import (
     BusyLoadingError,
@@ -24,7 +24,7 @@ from backend.chat.ports import Runtime
 from backend.chat.signals import Signal
 from backend.chat.stop import Stop
 from backend.stores.gathering import Gathering
-from backend.stores.redis.client import Client, Connect, ping
+from backend.stores.redis.client import Client, Command, Connect, exchange, ping
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +33,6 @@ AWAY = (BusyLoadingError, ClusterDownError, ClusterError, MasterDownError, ReadO
 """Answers of a server that is not, or no more, the one to ask."""
 FAULTS = (RedisError, RedisClusterException, OSError, EOFError)
 """What an exchange fails with."""
-
-Command: TypeAlias = Sequence[str | bytes | int | float]
 
 
 def unavailable() -> Unavailable:
@@ -147,10 +145,7 @@ class Link:
     def _pipeline(self, commands: list[Command]) -> list[Any]:
         if self._client is None:
             self._client = self._connect()
-        pipeline = self._client.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        replies: list[Any] = pipeline.execute(raise_on_error=False)
+        replies = exchange(self._client, commands)
         for reply in replies:
             if isinstance(reply, AWAY) or (
                 isinstance(reply, Exception) and not isinstance(reply, ResponseError)

@@ -12,6 +12,7 @@ from backend.chat.events import Closing, Entry, Header, Route
 from backend.chat.log import Log, LogClosed
 from backend.chat.ports import Runtime
 from backend.stores.redis import rows
+from backend.stores.redis.client import Command
 from backend.stores.redis.keys import (
     ProcessKeys,
     SessionKeys,
@@ -20,7 +21,7 @@ from backend.stores.redis.keys import (
     idempotency_key,
     key_value,
 )
-from backend.stores.redis.link import Command, Link, unavailable
+from backend.stores.redis.link import Link, unavailable
 from backend.stores.redis.presence import Presence
 
 logger = logging.getLogger(__name__)
