@@ -24,7 +24,7 @@ from bench.litellm_text import litellm_text
 from bench.load import Load
 from bench.machine import describe
 from bench.redis_server import redis_program
-from bench.redis_traits import ON_REDIS
+from bench.redis_traits import AGAIN, ONCE
 from bench.scale import SCALES
 from bench.scenarios.as_upstream import check_mock
 from bench.scenarios.crowd import measure_growth
@@ -195,10 +195,10 @@ def measure_redis(bench: Bench, results: Results) -> None:
         return
     tell(f"{DEFAULT_RUNTIME}: {compare_stores.__name__}")
     results.cases |= compare_stores(bench, DEFAULT_RUNTIME, program)
-    for on_redis in ON_REDIS:
+    for on_redis in (*ONCE, *AGAIN):
         found = defaultdict[str, list[float]](list)
         tell(f"{DEFAULT_RUNTIME}: {on_redis.__name__}")
-        for _ in range(bench.scale.runs):
+        for _ in range(1 if on_redis in ONCE else bench.scale.runs):
             for key, value in on_redis(bench, DEFAULT_RUNTIME, program).items():
                 found[key].append(value)
         results.traits |= {(key, DEFAULT_RUNTIME): median(values) for key, values in found.items()}

@@ -12,15 +12,16 @@ from bench.traits import Trait
 
 OnRedis: TypeAlias = Callable[[Bench, str, str], dict[str, float]]
 
-ON_REDIS: tuple[OnRedis, ...] = (
+ONCE: tuple[OnRedis, ...] = (
     on_redis.measure_connections,
     on_redis.measure_traffic,
     on_redis.measure_loads,
     elsewhere.measure_elsewhere,
-    workers.measure_workers,
-    workers.measure_crowd,
 )
-"""Each is given the Redis program, and starts what it needs."""
+"""Each is given the Redis program, and starts what it needs. What these find is counted, or the mean of
+thousands of tokens: one run is enough."""
+AGAIN: tuple[OnRedis, ...] = (workers.measure_workers, workers.measure_crowd)
+"""These are run as often as all else."""
 
 KINDS = {"built": "built-in", "relayed": "relayed"}
 
@@ -106,7 +107,8 @@ def pair_traits(scale: Scale) -> tuple[Trait, ...]:
     for name, streams in (("same", scale.streams[1]), ("each", workers.WORKERS * scale.streams[1])):
         found += [
             Trait(f"{{}}_two_{name}", f"two workers, {streams} streams", "tokens/s", 0),
-            Trait(f"{{}}_two_{name}_share", "… of the most they can reach", "%"),
+            Trait(f"{{}}_two_{name}_others", "… what others took of the cores", "%"),
+            Trait(f"{{}}_two_{name}_share", "… of the most they can reach on what was left", "%"),
             Trait(f"{{}}_two_{name}_us", "… their time, a token", "µs", 2),
             Trait(f"{{}}_two_{name}_rest_us", "… everything else's time, a token", "µs", 2),
             Trait(f"{{}}_two_{name}_busy", "… cores in use", "", 2),
@@ -120,6 +122,7 @@ def crowd_traits() -> tuple[Trait, ...]:
     return (
         Trait("{}_crowd_lacking", "tokens that did not arrive", "", 0),
         Trait("{}_crowd_share", "rate, of the ideal", "%"),
+        Trait("{}_crowd_others", "what others took of the cores", "%"),
         Trait("{}_crowd_first_ms", "first token", "ms", 0),
         Trait("{}_crowd_p99_ms", "between tokens, 99th percentile", "ms", 0),
         Trait("{}_crowd_max_ms", "between tokens, the longest", "ms", 0),

@@ -37,7 +37,7 @@ class Scale:
     redis_lengths: tuple[int, int] = (1_000, 4_000)
     """Of answers whose bytes to Redis are compared."""
     redis_loads: tuple[int, ...] = (50, 200, 400, 600)
-    redis_load_tokens: int = 150
+    redis_load_tokens: int = 120
     redis_ramp_s: float = 2.0
     elsewhere: int = 50
     """Answers that are read in another process."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from bench.bench import Bench
 from bench.load import Report
+from bench.processes import busy_s
 from bench.redis_server import RedisServer
 from bench.scale import RATE
 from bench.scenarios.streams import LIMIT_S, warm
@@ -19,10 +20,12 @@ WORKERS = 2
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Seconds on cores: `workers` of each of them, `rest` of load, upstream and Redis together."""
+    """Seconds on cores: `workers` of each of them, `rest` of load, upstream and Redis together, `others` of
+    everybody else on the machine."""
 
     workers: tuple[float, ...]
     rest: float
+    others: float
 
 
 def measure_workers(bench: Bench, runtime: str, program: str) -> dict[str, float]:
@@ -49,10 +52,13 @@ def measure_workers(bench: Bench, runtime: str, program: str) -> dict[str, float
             warm(both, subject, server)
             for streams, name in ((some, "same"), (WORKERS * some, "each")):
                 report, spent = _unpaced(both, subject, server, redis, streams)
+                others = spent.others / report.wall_s / len(both.cores.server)
                 rate = report.tokens / report.wall_s
+                left = rate / max(0.1, 1 - others)
                 found |= {
                     f"{kind}_two_{name}": rate,
-                    f"{kind}_two_{name}_share": 0.0 if report.failed else 100 * rate / ceiling,
+                    f"{kind}_two_{name}_others": 100 * others,
+                    f"{kind}_two_{name}_share": 0.0 if report.failed else 100 * left / ceiling,
                     f"{kind}_two_{name}_balance": min(spent.workers) / max(spent.workers),
                     f"{kind}_two_{name}_busy": (sum(spent.workers) + spent.rest) / report.wall_s,
                     f"{kind}_two_{name}_us": sum(spent.workers) * 1e6 / report.tokens,
@@ -80,6 +86,7 @@ def measure_crowd(bench: Bench, runtime: str, program: str) -> dict[str, float]:
         found |= {
             f"{kind}_crowd_lacking": crowd * tokens - report.tokens if not report.failed else crowd * tokens,
             f"{kind}_crowd_share": 100 * ideal_s / report.wall_s if exact else 0.0,
+            f"{kind}_crowd_others": 100 * spent.others / report.wall_s / len(both.cores.server),
             f"{kind}_crowd_p99_ms": report.gap_ms.p99,
             f"{kind}_crowd_max_ms": report.gap_ms.max,
             f"{kind}_crowd_first_ms": report.first_ms.p50,
@@ -120,8 +127,14 @@ def _run(
         **{"limit_s": LIMIT_S, **options},
     ) as clients:  # fmt: skip
         beside = (bench.upstream.gauge, redis.gauge)
-        before, before_s = server.gauge.each_cpu_s, sum(gauge.cpu_s for gauge in beside)
+        cores = bench.cores.server | bench.cores.load
+        before, before_s, busy = server.gauge.each_cpu_s, sum(each.cpu_s for each in beside), busy_s(cores)
         report = clients.report()
-        after, after_s = server.gauge.each_cpu_s, sum(gauge.cpu_s for gauge in beside)
+        after, after_s, all_s = (
+            server.gauge.each_cpu_s,
+            sum(each.cpu_s for each in beside),
+            busy_s(cores) - busy,
+        )
     workers = tuple(now - then for now, then in zip(after, before, strict=True))
-    return report, Spent(workers, after_s - before_s + report.cpu_s)
+    rest = after_s - before_s + report.cpu_s
+    return report, Spent(workers, rest, max(0.0, all_s - sum(workers) - rest))
