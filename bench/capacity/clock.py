@@ -55,10 +55,12 @@ class Cores:
 
 
 class Process:
-    """Does one thing after another. `busy_s` is how long it has been at work."""
+    """Does one thing after another. `busy_s` is how long it has been at work; by the clock it takes `stretch`
+    times as long."""
 
-    def __init__(self, cores: Cores) -> None:
+    def __init__(self, cores: Cores, stretch: float = 1.0) -> None:
         self.busy_s = 0.0
+        self._stretch = stretch
         self._cores = cores
         self._line: deque[tuple[float, Then]] = deque()
         self._working = False
@@ -79,4 +81,4 @@ class Process:
                 self._next()
             then()
 
-        self._cores.run(duration_s, done)
+        self._cores.run(duration_s * self._stretch, done)

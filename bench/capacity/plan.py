@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Plan:
     """Streams begin over `ramp_s`; until `for_s` each is followed by another. `elsewhere` is the share of
     those that are read in another worker. `cores`: on which everything runs together; None: each process has
-    one to itself, and readers take none."""
+    one to itself, and readers take none. `taken` is the share of every core that others on the machine have:
+    everything takes longer by that."""
 
     streams: int
     workers: int
@@ -20,5 +21,6 @@ class Plan:
     for_s: float = 0.0
     elsewhere: float = 0.0
     cores: int | None = None
+    taken: float = 0.0
     limit_s: float = 120.0
     seed: int = 1

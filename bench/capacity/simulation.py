@@ -26,7 +26,8 @@ from bench.capacity.plan import Plan
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """`share` is the rate beside the ideal one, `row_tokens` how many tokens are written at once,
-    `rows_per_s` what all shards take together. `worker` and `redis` are how busy the busiest is.
+    `rows_per_s` what all shards take together. `worker` and `redis` are how busy the busiest is,
+    `worker_us` the time of all workers for each token.
     With `for_s`, all is of the time between `ramp_s` and that."""
 
     tokens: int
@@ -35,6 +36,7 @@ class Outcome:
     p99_ms: float
     row_tokens: float
     rows_per_s: float
+    worker_us: float
     worker: float
     redis: float
 
@@ -82,7 +84,7 @@ class System:
         self._marks: list[list[float]] = []
 
     def _process(self) -> Process:
-        return Process(self._shared or Cores(self.clock, 1))
+        return Process(self._shared or Cores(self.clock, 1), 1 / (1 - self.plan.taken))
 
     def run(self) -> Outcome:
         plan = self.plan
@@ -120,9 +122,16 @@ class System:
             p99_ms=1000 * quantile(gaps, together, 0.99),
             row_tokens=seen.row_tokens / max(1, seen.rows),
             rows_per_s=seen.rows / lasted_s,
+            worker_us=self._worked_us(window_s, sum(busy[: plan.workers])),
             worker=max(busy[: plan.workers]),
             redis=max(busy[plan.workers :]),
         )
+
+    def _worked_us(self, window_s: float, busy: float) -> float:
+        """Of a crowd from its beginning to its end, else of the time looked at."""
+        if not self.plan.for_s:
+            return sum(worker.process.busy_s for worker in self._workers) * 1e6 / max(1, self.seen.tokens)
+        return busy * window_s * 1e6 / max(1, self.seen.tokens)
 
     def _ask(self, number: int) -> None:
         """A worker takes it that is not at work, if there is one."""
