@@ -35,7 +35,7 @@ def test_a_worker_with_time_to_spare_writes_every_token_by_itself_at_its_pace() 
 
 def test_a_worker_without_writes_several_at_once() -> None:
     seen = simulate(replace(FEW, workers=1), SLOW)
-    assert seen.row_tokens > 1.5
+    assert seen.row_tokens > 1.3
     assert seen.worker > 0.95
 
 
