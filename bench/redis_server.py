@@ -69,10 +69,17 @@ class RedisServer:
         self.gauge = Gauge(self._process.pid)
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._client = redis.Redis("127.0.0.1", self.port, socket_timeout=START_S)
+        try:
+            self._wait(program)
+        except BaseException:  # a signal, too: what was started is ended
+            self.end()
+            raise
+
+    def _wait(self, program: str) -> None:
+        """Until it serves."""
         deadline = time.monotonic() + START_S
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                self.end()
                 raise RuntimeError(f"{program} did not start")
             time.sleep(0.02)
 

@@ -107,17 +107,24 @@ class Server:
             self._process = subprocess.Popen(
                 row.command, cwd=self._folder.name, env={**known, **row.env, **env}, stdout=log, stderr=log
             )
+        try:
+            self._wait(name, log_path, workers)
+        except BaseException:  # a signal, too: what was started is ended
+            self.end()
+            raise
+        self._workers = children(self._process.pid) if workers > 1 else []
+        self.gauge = Gauge(*(self._workers or [self._process.pid]))
+
+    def _wait(self, name: str, log_path: Path, workers: int) -> None:
+        """Until it serves."""
         deadline = time.monotonic() + START_S
         while not (
             answers(self.port) if workers == 1 else log_path.read_text().count(" serves\n") >= workers
         ):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 said = log_path.read_text("utf-8", "replace")
-                self.end()
                 raise RuntimeError(f"{name} did not start:\n{said}")
             time.sleep(0.02)
-        self._workers = children(self._process.pid) if workers > 1 else []
-        self.gauge = Gauge(*(self._workers or [self._process.pid]))
 
     def end(self) -> None:
         """The parent of workers first: it would start others in their place."""
