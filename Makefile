@@ -30,8 +30,9 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Measures Parley beside its peers and writes docs/performance.md, in about ten minutes. QUICK=1: in two, on one
-# runtime, and writes nothing. BENCH=--strict: fails if a goal is missed.
+# Measures Parley beside its peers and writes docs/performance.md, in a quarter of an hour. QUICK=1: in three
+# minutes, on one runtime, and writes nothing. BENCH=--strict: fails if a goal is missed. BENCH=--redis: only what is
+# measured on Redis, and writes nothing.
 BENCH_BIN := .venv-bench/bin
 bench: .venv-bench/.bench compiler $(if $(shell command -v npm),bench/node_modules/.done)
 	$(BENCH_BIN)/python -m bench $(if $(QUICK),--scale quick --runtime $(or $(RUNTIME),eventlet)) $(BENCH)

@@ -23,9 +23,12 @@ from bench.goals import Outcome, judge, litellm_goals
 from bench.litellm_text import litellm_text
 from bench.load import Load
 from bench.machine import describe
+from bench.redis_server import redis_program
+from bench.redis_traits import AGAIN, ONCE
 from bench.scale import SCALES
 from bench.scenarios.as_upstream import check_mock
 from bench.scenarios.crowd import measure_growth
+from bench.scenarios.on_redis import compare_stores
 from bench.scenarios.streams import cases, measure_case, started, warm
 from bench.servers import DEFAULT_RUNTIME, PARLEY_STREAM, ROOT, RUNTIMES, SUBJECTS, missing
 from bench.tools import CannotMeasure, compile_tools
@@ -65,6 +68,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--idle", action="store_true", help="hold idle sockets, and nothing else")
     parser.add_argument("--sockets", type=int, default=idle.SOCKETS, help="with --idle: so many")
     parser.add_argument("--seconds", type=float, default=idle.KEPT_S, help="with --idle: for so long")
+    parser.add_argument("--redis", action="store_true", help="Redis and workers, and nothing else")
     parser.add_argument(
         "--litellm", action="store_true", help="compare with LiteLLM's proxy, and nothing else"
     )
@@ -108,16 +112,20 @@ def measure_all(bench: Bench, machine: list[tuple[str, str]], asked: argparse.Na
     began_s = time.monotonic()
     runtimes = [asked.runtime] if asked.runtime else list(RUNTIMES)
     results = Results(bench.scale, idle.saved(asked.build / HELD), litellm.saved(asked.build / COMPARED))
-    measure_cases(bench, results, runtimes)
-    measure_traits(bench, results, runtimes)
+    if not asked.redis:
+        measure_cases(bench, results, runtimes)
+        measure_traits(bench, results, runtimes)
     if DEFAULT_RUNTIME in runtimes:
-        measure_crowds(bench, results)
+        if not asked.redis:
+            measure_crowds(bench, results)
+        measure_redis(bench, results)
     outcomes = judge(results)
     for part in sections(results):
         print(part, end="\n\n")
     print(f"## Goals\n\n{goal_table(outcomes)}\n", flush=True)
     tell(f"It took {time.monotonic() - began_s:.0f} s.")
-    path = asked.write or (DOCUMENT if bench.scale.name == "full" else None)
+    whole = bench.scale.name == "full" and not asked.redis
+    path = asked.write or (DOCUMENT if whole else None)
     if path:
         day = date.today().isoformat()
         text = document(results, outcomes, machine, day, shared=bench.cores.shared)
@@ -178,6 +186,22 @@ def measure_crowds(bench: Bench, results: Results) -> None:
             warm(bench, PARLEY_STREAM[DEFAULT_RUNTIME], server)
             runs = [measure_growth(bench, server, DEFAULT_RUNTIME, streams) for _ in range(bench.scale.runs)]
         results.growth[streams] = typical(runs)
+
+
+def measure_redis(bench: Bench, results: Results) -> None:
+    program = redis_program()
+    if program is None:
+        results.left_out.append("Redis and workers: redis-server is not installed")
+        return
+    tell(f"{DEFAULT_RUNTIME}: {compare_stores.__name__}")
+    results.cases |= compare_stores(bench, DEFAULT_RUNTIME, program)
+    for on_redis in (*ONCE, *AGAIN):
+        found = defaultdict[str, list[float]](list)
+        tell(f"{DEFAULT_RUNTIME}: {on_redis.__name__}")
+        for _ in range(1 if on_redis in ONCE else bench.scale.runs):
+            for key, value in on_redis(bench, DEFAULT_RUNTIME, program).items():
+                found[key].append(value)
+        results.traits |= {(key, DEFAULT_RUNTIME): median(values) for key, values in found.items()}
 
 
 if __name__ == "__main__":

@@ -28,6 +28,16 @@ class Cores:
         finally:
             os.sched_setaffinity(0, self.load)
 
+    @contextmanager
+    def together(self) -> Iterator[Cores]:
+        """Whatever is started in here has all of them, with everything else."""
+        everything = self.server | self.load
+        os.sched_setaffinity(0, everything)
+        try:
+            yield Cores(everything, everything)
+        finally:
+            os.sched_setaffinity(0, self.load)
+
 
 def split() -> Cores:
     """The cores this process may use; from now on it keeps to the load's."""

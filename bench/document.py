@@ -8,9 +8,10 @@ from bench.figures import Case, Figures, Results
 from bench.goals import Outcome
 from bench.idle import Held
 from bench.litellm_text import litellm_text
+from bench.redis_text import redis_text
 from bench.scale import RATE, Scale
 from bench.scenarios.streams import LIMIT_S
-from bench.servers import DEFAULT_RUNTIME, RAISED, RUNTIMES, SUBJECTS, UPSTREAM, Subject
+from bench.servers import DEFAULT_RUNTIME, ON_STORE, RAISED, RUNTIMES, SUBJECTS, UPSTREAM, Subject
 from bench.tables import brief, number, table
 from bench.traits import traits
 
@@ -43,6 +44,9 @@ without them such a row would be better. *Load* is how busy the other core was: 
 have done more than it was asked for. *Unanswered* is who had no whole answer after {limit:g} s. Goals are
 those of {default}, the default runtime; where `/v1` is compared, what others took of the core is left out.
 """
+
+STORED = """The same server twice at once, one on `memory://` and one on `redis://`, asked in turns: built-in
+answers, then relayed ones."""
 
 CASE_HEAD = (
     "server", "streams", "pace", "tokens/s", "first token ms", "slowest ms", "between tokens ms", "p99 ms",
@@ -84,6 +88,9 @@ def sections(results: Results) -> Iterator[str]:
     for heading, subjects in groups.items():
         yield f"## {heading}\n\n{case_table(results, subjects)}"
     yield added(results, scale)
+    on_store = [subject for subject in ON_STORE.values() if results.case(subject, scale.streams[0], 0)]
+    if on_store:
+        yield f"## SSE, on Redis and in memory\n\n{STORED}\n\n{case_table(results, on_store)}"
     yield f"## One number each\n\n{trait_table(results, scale)}"
     if results.growth:
         yield (
@@ -91,6 +98,7 @@ def sections(results: Results) -> Iterator[str]:
             f"{scale.growth_tokens} tokens at {RATE}/s over SSE. *Rate* is beside the ideal one.\n\n"
             f"{growth_table(results, scale)}"
         )
+    yield from redis_text(results)
     if results.held:
         yield f"## Idle sockets\n\n{idle_sentence(results.held)}"
     if results.compared:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
 from typing import TypeAlias
@@ -14,10 +14,12 @@ from bench.servers import (
     DEFAULT_RUNTIME,
     FASTAPI_RELAY,
     LITELLM,
+    ON_STORE,
     PARLEY_OPENAI,
     PARLEY_RELAY,
     PARLEY_SOCKETS,
     PARLEY_STREAM,
+    STORES,
     UPSTREAM,
     Subject,
 )
@@ -154,6 +156,66 @@ def unless(failed: float, value: float) -> float:
     return inf if failed else value
 
 
+def redis_share(*, relayed: bool) -> Measure:
+    def measure(results: Results) -> float | None:
+        memory, redis = (
+            results.case(ON_STORE[store, relayed], results.scale.streams[1], 0) for store in STORES
+        )
+        return share_of(redis, memory) if memory and redis else None
+
+    return measure
+
+
+def redis_added_ms(*, relayed: bool) -> Measure:
+    def measure(results: Results) -> float | None:
+        memory, redis = (
+            results.case(ON_STORE[store, relayed], results.scale.streams[0], 0) for store in STORES
+        )
+        return unless(redis.failed, redis.first_ms - memory.first_ms) if memory and redis else None
+
+    return measure
+
+
+def redis_goals(scale: Scale) -> Iterator[Goal]:
+    one, some, crowd = scale.streams
+    shortest, longest = scale.redis_lengths
+    for relayed, kind, what in ((False, "built", "built-in"), (True, "relayed", "relayed")):
+        yield Goal(
+            f"on Redis, {what}, unpaced, {some} streams",
+            "times memory://", redis_share(relayed=relayed), at_least=0.5,
+        )  # fmt: skip
+        yield Goal(
+            f"on Redis, {what}, one stream at a time: first token, beside memory://",
+            "ms more", redis_added_ms(relayed=relayed), at_most=2,
+        )  # fmt: skip
+        yield Goal(
+            f"two workers on Redis, {what}, unpaced, {some} streams, all on two cores",
+            "% of what they can reach", trait(f"{kind}_two_same_share"), at_least=85,
+        )  # fmt: skip
+        yield Goal(
+            f"two workers on Redis, {what}, {crowd:,} streams of {scale.ramp_tokens} tokens at {RATE}/s: "
+            "tokens that did not arrive",
+            "", trait(f"{kind}_crowd_lacking"), at_most=0,
+        )  # fmt: skip
+        yield Goal("… rate", "% of the ideal", trait(f"{kind}_crowd_share"), at_least=85)
+    yield Goal(
+        f"connections to Redis of a process with {crowd:,} streams", "", trait("connections_crowd"), at_most=9
+    )
+    yield Goal(f"… more than with {one}", "", difference("connections_crowd", "connections_one"), at_most=0)
+    yield Goal(
+        f"bytes to Redis, a token, at {longest:,} tokens an answer beside {shortest:,}",
+        "times", trait("bytes_growth"), at_most=1.1,
+    )  # fmt: skip
+
+
+def difference(key: str, other: str) -> Measure:
+    def measure(results: Results) -> float | None:
+        most, least = trait(key)(results), trait(other)(results)
+        return None if most is None or least is None else most - least
+
+    return measure
+
+
 def litellm_goals(compared: Compared | None) -> tuple[Goal, ...]:
     """`compared` is what the last `make bench-litellm` found, whenever that was."""
     some = compared.streams[1] if compared else Scale().streams[1]
@@ -213,6 +275,7 @@ def goals(scale: Scale, held: Held | None, compared: Compared | None) -> tuple[G
             f"memory of a token for each of {scale.followers} followers after the first",
             "bytes", followers_share, at_most=1,
         ),
+        *redis_goals(scale),
         *litellm_goals(compared),
     )  # fmt: skip
 

@@ -23,6 +23,8 @@ PACKAGES = (
     "uvicorn",
     "uvloop",
     "httpx",
+    "redis",
+    "hiredis",
 )
 
 

@@ -24,11 +24,16 @@ def busy_s(cores: Iterable[int]) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-class Gauge:
-    """Memory in KiB, time in seconds."""
+def children(pid: int) -> list[int]:
+    """The processes it has started."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
-    def __init__(self, pid: int) -> None:
-        self._folder = Path(f"/proc/{pid}")
+
+class Gauge:
+    """Memory in KiB, time in seconds; of several processes all together."""
+
+    def __init__(self, *pids: int) -> None:
+        self._folders = [Path(f"/proc/{pid}") for pid in pids]
 
     @property
     def rss_kib(self) -> int:
@@ -40,13 +45,18 @@ class Gauge:
         return self._status("VmHWM")
 
     def forget_peak(self) -> None:
-        (self._folder / "clear_refs").write_text("5")
+        for folder in self._folders:
+            (folder / "clear_refs").write_text("5")
 
     @property
     def cpu_s(self) -> float:
         """On a core, all threads together."""
-        spent = (path.read_text().split()[0] for path in self._folder.glob("task/*/schedstat"))
-        return sum(map(int, spent)) * 1e-9
+        return sum(self.each_cpu_s)
+
+    @property
+    def each_cpu_s(self) -> list[float]:
+        """The same of each process."""
+        return [_cpu_s(folder) for folder in self._folders]
 
     def settled_kib(self) -> int:
         """The memory, once it has stopped changing."""
@@ -60,6 +70,15 @@ class Gauge:
             before = now
 
     def _status(self, name: str) -> int:
-        found = re.search(rf"^{name}:\s+(\d+)", (self._folder / "status").read_text(), flags=re.M)
-        assert found is not None
-        return int(found[1])
+        return sum(_status(folder, name) for folder in self._folders)
+
+
+def _cpu_s(folder: Path) -> float:
+    spent = (path.read_text().split()[0] for path in folder.glob("task/*/schedstat"))
+    return sum(map(int, spent)) * 1e-9
+
+
+def _status(folder: Path, name: str) -> int:
+    found = re.search(rf"^{name}:\s+(\d+)", (folder / "status").read_text(), flags=re.M)
+    assert found is not None
+    return int(found[1])

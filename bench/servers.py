@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 
 from bench.cores import Cores
-from bench.processes import Gauge
+from bench.processes import Gauge, children
 
 ROOT = Path(__file__).resolve().parent.parent
 START_S = 60.0
@@ -91,30 +93,46 @@ def missing(name: str) -> str | None:
 
 class Server:
     """One of SERVERS as a process alone on its core, in a folder of its own; up when made, gone at the end
-    of its `with`."""
+    of its `with`. With WORKERS=n in `env` it is n processes, of which the gauge tells."""
 
     def __init__(self, name: str, cores: Cores, **env: str) -> None:
         row = SERVERS[name]
+        workers = int(env.get("WORKERS", "1"))
         self._folder = tempfile.TemporaryDirectory(prefix="bench-")
         self.port = free_port()
         known = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PORT": str(self.port)}
         log_path = Path(self._folder.name) / "server.log"
+        self._workers: list[int] = []
         with log_path.open("wb") as log, cores.at_server():
             self._process = subprocess.Popen(
                 row.command, cwd=self._folder.name, env={**known, **row.env, **env}, stdout=log, stderr=log
             )
-        self.gauge = Gauge(self._process.pid)
+        try:
+            self._wait(name, log_path, workers)
+        except BaseException:  # a signal, too: what was started is ended
+            self.end()
+            raise
+        self._workers = children(self._process.pid) if workers > 1 else []
+        self.gauge = Gauge(*(self._workers or [self._process.pid]))
+
+    def _wait(self, name: str, log_path: Path, workers: int) -> None:
+        """Until it serves."""
         deadline = time.monotonic() + START_S
-        while not answers(self.port):
+        while not (
+            answers(self.port) if workers == 1 else log_path.read_text().count(" serves\n") >= workers
+        ):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 said = log_path.read_text("utf-8", "replace")
-                self.end()
                 raise RuntimeError(f"{name} did not start:\n{said}")
             time.sleep(0.02)
 
     def end(self) -> None:
+        """The parent of workers first: it would start others in their place."""
         self._process.kill()
         self._process.wait()
+        for pid in self._workers:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._folder.cleanup()
 
     def __enter__(self) -> Server:
@@ -183,6 +201,14 @@ PARLEY_STREAM = {name: Subject(f"Parley, {name}", name, model="demo") for name i
 PARLEY_RELAY = {name: Subject(f"Parley, {name}", name, relayed=True, model=MODEL) for name in RUNTIMES}
 PARLEY_OPENAI = {
     name: Subject(f"Parley, {name}, `/v1`", name, relayed=True, openai=True) for name in RUNTIMES
+}
+STORES = ("memory://", "redis://")
+ON_STORE = {
+    (store, relayed): Subject(
+        f"Parley, `{store}`", DEFAULT_RUNTIME, relayed=relayed, model=MODEL if relayed else "demo"
+    )
+    for relayed in (False, True)
+    for store in STORES
 }
 PARLEY_SOCKETS = {name: Subject(f"Parley, {name}", name, "sockets", model="demo") for name in RUNTIMES}
 

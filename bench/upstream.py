@@ -13,6 +13,7 @@ class Upstream:
     """Up when made, gone at the end of its `with`."""
 
     def __init__(self, program: Path) -> None:
+        self.program = program
         self._process = subprocess.Popen(
             [str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )

@@ -256,7 +256,15 @@ def anchors(text: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "name",
-    ["README.md", "docs/api.md", "docs/openai.md", "docs/operations.md", "docs/deploying.md", "CHANGELOG.md"],
+    [
+        "README.md",
+        "docs/api.md",
+        "docs/openai.md",
+        "docs/operations.md",
+        "docs/deploying.md",
+        "docs/scaling.md",
+        "CHANGELOG.md",
+    ],
 )
 def test_every_link_leads_somewhere(name: str) -> None:
     path = ROOT / name

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.redis_traits import crowd_traits, pair_traits, redis_traits
 from bench.scale import SCALES
-from bench.servers import SUBJECTS
+from bench.servers import ON_STORE, SUBJECTS
 from bench.traits import traits
 from tests.servers import ROOT
 
@@ -36,8 +37,10 @@ def test_every_scenario_runs_and_is_told(tmp_path: Path) -> None:
     text = path.read_text("utf-8")
     for subject in SUBJECTS:
         assert subject.name in text
-    for trait in traits(TINY):
+    for trait in (*traits(TINY), *redis_traits(TINY), *pair_traits(TINY), *crowd_traits()):
         assert f"| {trait.label} " in text
+    for subject in ON_STORE.values():
+        assert f"| {subject.name} " in text
     assert "unanswered" not in text
     assert str(ROOT) not in text
 

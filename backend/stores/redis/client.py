@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -11,6 +11,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
 from redis.connection import parse_url
+from redis.exceptions import ResponseError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
@@ -27,6 +28,7 @@ OPTIONS = (
 
 Client: TypeAlias = Any
 """A `Redis` or a `RedisCluster`, which have one interface and no base class."""
+Command: TypeAlias = Sequence[str | bytes | int | float]
 
 
 class Connect(Protocol):
@@ -177,6 +179,37 @@ def options_of(address: Address) -> dict[str, Any]:
         "username": address.username,
         "password": address.password,
     }
+
+
+def exchange(client: Client, commands: Sequence[Command]) -> list[Any]:
+    """Their replies, in their order; an error about a command is its reply. Raises what else fails.
+
+    A pipeline of redis-py does the same, and takes a third longer to do it: each exchange is a part of
+    every token's way. Of a Cluster it knows what goes to which node.
+    """
+    if isinstance(client, RedisCluster):
+        pipeline = client.pipeline(transaction=False)  # type: ignore[no-untyped-call]
+        for command in commands:
+            pipeline.execute_command(*command)
+        found: list[Any] = pipeline.execute(raise_on_error=False)
+        return found
+    pool = client.connection_pool
+    connection = pool.get_connection()
+    try:
+        connection.send_packed_command(connection.pack_commands(commands))
+        return [_reply(client, connection, command) for command in commands]
+    except BaseException:
+        connection.disconnect()  # what it has still to say would be taken for the next one's replies
+        raise
+    finally:
+        pool.release(connection)
+
+
+def _reply(client: Client, connection: Any, command: Command) -> Any:
+    try:
+        return client.parse_response(connection, command[0])
+    except ResponseError as exc:
+        return exc
 
 
 def ping(client: Client) -> None:

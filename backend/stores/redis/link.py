@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any
 
 from redis.exceptions import (
     BusyLoadingError,
@@ -27,7 +27,7 @@ from backend.chat.ports import Runtime
 from backend.chat.signals import Signal
 from backend.chat.stop import Stop
 from backend.stores.gathering import Gathering
-from backend.stores.redis.client import Client, Connect, ping
+from backend.stores.redis.client import Client, Command, Connect, exchange, ping
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +42,6 @@ UNWILLING_SAID = re.compile("(^|-)(OOM|MISCONF|NOREPLICAS) ")
 Redis 7 a script that meets one of these says so within its own words."""
 FAULTS = (RedisError, RedisClusterException, OSError, EOFError)
 """What an exchange fails with."""
-
-Command: TypeAlias = Sequence[str | bytes | int | float]
 
 
 def unavailable() -> Unavailable:
@@ -172,10 +170,7 @@ class Link:
     def _pipeline(self, commands: list[Command]) -> list[Any]:
         if self._client is None:
             self._open()
-        pipeline = self._client.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        replies: list[Any] = pipeline.execute(raise_on_error=False)
+        replies = exchange(self._client, commands)
         for reply in replies:
             if isinstance(reply, Exception) and is_away(reply):
                 raise reply

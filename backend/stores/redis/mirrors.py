@@ -18,8 +18,9 @@ from backend.chat.stop import Stop
 from backend.chat.writer import INTERRUPTED
 from backend.stores.gathering import Gathering
 from backend.stores.redis import rows
+from backend.stores.redis.client import Command
 from backend.stores.redis.keys import StreamKeys
-from backend.stores.redis.link import Command, Link
+from backend.stores.redis.link import Link
 from backend.stores.redis.post import Post
 
 logger = logging.getLogger(__name__)

@@ -14,8 +14,9 @@ from backend.chat.log import Log
 from backend.chat.news import News
 from backend.chat.ports import Runtime, StreamStore
 from backend.stores.gathering import Gathering
+from backend.stores.redis.client import Command
 from backend.stores.redis.keys import SessionKeys
-from backend.stores.redis.link import Command, Link
+from backend.stores.redis.link import Link
 from backend.stores.redis.mirrors import AT_ONCE, Audience, Mirrors
 from backend.stores.redis.post import Post
 

@@ -17,7 +17,7 @@ from typing import TypeAlias
 from backend.chat.events import Closing, Entry, Header, Route
 from backend.chat.log import Log
 from backend.stores import records
-from backend.stores.redis.link import Command
+from backend.stores.redis.client import Command
 
 HEADER_ID = "0-1"
 SEAL_ID = "18446744073709551614-0"

@@ -21,6 +21,7 @@ from backend.chat.ports import Runtime
 from backend.chat.requests import Idempotency
 from backend.stores.memory import TOMBSTONE_TTLS, expired_stream, unknown_stream
 from backend.stores.redis import rows
+from backend.stores.redis.client import Command
 from backend.stores.redis.keys import (
     ProcessKeys,
     SessionKeys,
@@ -29,7 +30,7 @@ from backend.stores.redis.keys import (
     idempotency_key,
     key_value,
 )
-from backend.stores.redis.link import Command, Link
+from backend.stores.redis.link import Link
 from backend.stores.redis.mirrors import AT_ONCE, Audience, Mirrors
 from backend.stores.redis.presence import Presence
 from backend.stores.redis.writing import KEPT_RUNNING_S, Own, Writing, named

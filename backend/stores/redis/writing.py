@@ -13,6 +13,7 @@ from backend.chat.log import Log, LogClosed
 from backend.chat.ports import Runtime
 from backend.chat.writer import INTERRUPTED
 from backend.stores.redis import rows
+from backend.stores.redis.client import Command
 from backend.stores.redis.keys import (
     ProcessKeys,
     SessionKeys,
@@ -21,7 +22,7 @@ from backend.stores.redis.keys import (
     idempotency_key,
     key_value,
 )
-from backend.stores.redis.link import Command, Link, unavailable
+from backend.stores.redis.link import Link, unavailable
 from backend.stores.redis.presence import Presence
 
 logger = logging.getLogger(__name__)
