@@ -19,55 +19,20 @@ from backend.chat.events import Closing, Entry, Failed, Header
 from backend.chat.log import Log
 from backend.chat.ports import Runtime
 from backend.chat.requests import Idempotency
-from backend.stores.memory import TOMBSTONE_TTLS, expired_stream, unknown_stream
-from backend.stores.redis import rows
+from backend.stores.memory import expired_stream, unknown_stream
+from backend.stores.redis import holdings, rows
 from backend.stores.redis.client import Command
-from backend.stores.redis.keys import (
-    ProcessKeys,
-    SessionKeys,
-    StreamKeys,
-    caller_key,
-    idempotency_key,
-    key_value,
-)
+from backend.stores.redis.keys import ProcessKeys, SessionKeys, StreamKeys, idempotency_key
 from backend.stores.redis.link import Link
 from backend.stores.redis.mirrors import AT_ONCE, Audience, Mirrors
 from backend.stores.redis.presence import Presence
-from backend.stores.redis.writing import KEPT_RUNNING_S, Own, Writing, named
+from backend.stores.redis.writing import Own, Writing, named
 
 logger = logging.getLogger(__name__)
-
-DISCARDED_S = 60
-"""How long whoever joined an answer that was then refused can still be told why."""
 
 KEPT_ENDED_S = 5.0
 """How long this process can still write an ended answer again: a Redis that is killed may lose a second or
 two of what it said to have (`appendfsync everysec`)."""
-
-CLAIM = """
-local held = redis.call('GET', KEYS[1])
-if held and held ~= ARGV[2] then return held end
-redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3])
-if KEYS[2] then
-    redis.call('SADD', KEYS[2], ARGV[1])
-    redis.call('EXPIRE', KEYS[2], ARGV[3])
-end
-"""
-"""Takes KEYS[1] for ARGV[1] if it is free, or held by ARGV[2], who is gone; else gives who holds it. In
-KEYS[2] all are listed who ever did."""
-
-RELEASE = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
-"""
-
-UNASK = """
-local number = redis.call('HGET', KEYS[2], ARGV[1])
-if number and tonumber(number) == redis.call('LLEN', KEYS[1]) - 1 then
-    redis.call('RPOP', KEYS[1])
-    redis.call('HDEL', KEYS[2], ARGV[1])
-end
-"""
-"""Takes a session's last message back, if it is the one of this id."""
 
 
 class RedisStreams:
@@ -163,9 +128,8 @@ class RedisStreams:
         if log.closing is not None:
             return log.closing
         closing = self._writing.seal(self._writing.begin(log), closing)
-        self._mirrors.get(
-            log.header.stream_id
-        )  # what its writer added before the seal, if it lives after all
+        # What its writer added before the seal, if it lives after all.
+        self._mirrors.get(log.header.stream_id)
         return closing
 
     def close(self, log: Log, closing: Closing) -> None:
@@ -204,7 +168,7 @@ class RedisStreams:
             for stream_id, is_kept in zip(some, kept, strict=True):
                 log = self._find(stream_id) if is_kept or stream_id in self._own else None
                 if log is None or log.closing is not None:
-                    commands += forget_stream(stream_id, log)
+                    commands += holdings.forgotten(stream_id, log)
                     commands.append(("SREM", streams, stream_id))
             self._link.do(*commands)
 
@@ -272,44 +236,30 @@ class RedisStreams:
     def _begin(self, header: Header) -> None:
         """Write the header: before anything is claimed for it, since a claim without an answer holds nothing,
         and two nodes of a cluster may be told in any order."""
-        log, live, caller = (
-            StreamKeys(header.stream_id).log,
-            ProcessKeys(header.writer).live,
-            caller_key(header),
-        )
-        _, self._own[header.stream_id].of_caller, *_ = self._link.do(
-            ("SADD", caller, header.stream_id),
-            ("SCARD", caller),
-            ("EXPIRE", caller, KEPT_RUNNING_S),
-            ("SADD", live, header.stream_id),
-            ("EXPIRE", live, KEPT_RUNNING_S),
-            rows.header_row(log, header),
-            ("EXPIRE", log, KEPT_RUNNING_S),
-        )
+        _, self._own[header.stream_id].of_caller, *_ = self._link.do(*holdings.begun(header))
 
     def _claim_session(self, header: Header) -> Log | None:
         """Claim the session if there is one. Gives the answer that holds it for the same key. Raises
         SessionBusy, and IdempotencyMismatch."""
         if header.session_id is None:
             return None
-        held = self._link.get(*claim_session(header))
+        held = self._link.get(*holdings.claim_session(header))
         while held is not None:
             running = self._running(held)
             if running is not None:
                 return joined_by(header, running)
-            held = self._link.get(*claim_session(header, held))
+            held = self._link.get(*holdings.claim_session(header, held))
         return None
 
     def _claim_key(self, header: Header) -> Log | None:
         """Claim the key if there is one. Gives the answer it belongs to if that is another."""
         if header.idempotency is None:
             return None
-        key, value = idempotency_key(header.idempotency), key_value(header)
-        held = self._link.get("EVAL", CLAIM, 1, key, value, "", KEPT_RUNNING_S)
+        held = self._link.get(*holdings.claim_key(header, header.idempotency))
         while held is not None:
             if known := self._of_key(header.idempotency, held):
                 return known
-            held = self._link.get("EVAL", CLAIM, 1, key, value, held, KEPT_RUNNING_S)
+            held = self._link.get(*holdings.claim_key(header, header.idempotency, held))
         return None
 
     def _of_key(self, idempotency: Idempotency, held: bytes) -> Log | None:
@@ -327,43 +277,11 @@ class RedisStreams:
         """Show the end, and let go of all that the answer holds; gives the closing that stands. Done twice it
         changes nothing."""
         closing = self._writing.seal(own, closing)
-        header = own.log.header
-        of_stream = StreamKeys(header.stream_id)
-        release: list[Command] = []
-        if header.session_id is not None:
-            claim = SessionKeys(header.owner, header.session_id).claim
-            release.append(("EVAL", RELEASE, 1, claim, header.stream_id))
-        if header.idempotency:
-            release.append(("PEXPIRE", idempotency_key(header.idempotency), self._ttl_ms))
-        self._link.call(
-            *release,
-            rows.end_row(of_stream.log),
-            ("PEXPIRE", of_stream.log, self._ttl_ms),
-            ("SET", of_stream.tombstone, header.owner, "PX", max(1, self._ttl_ms * TOMBSTONE_TTLS)),
-            *let_go(header),
-        )
+        self._link.call(*holdings.ended(own.log.header, self._ttl_ms))
         return closing
 
     def _discard(self, log: Log) -> None:
-        header = log.header
-        of_stream = StreamKeys(header.stream_id)
-        if log.closing is None:
-            end: list[Command] = [("DEL", of_stream.log)]
-        else:
-            end = [
-                rows.seal_row(of_stream.log, log.closing),
-                rows.end_row(of_stream.log, rows.DISCARDED),
-                ("EXPIRE", of_stream.log, DISCARDED_S),
-            ]
-        if header.session_id is not None:
-            keys = SessionKeys(header.owner, header.session_id)
-            end.append(("EVAL", RELEASE, 1, keys.claim, header.stream_id))
-            end.append(("SREM", keys.streams, header.stream_id))
-            # It may have been saved although that was not heard; before the claim goes, nobody can ask again.
-            end.insert(0, ("EVAL", UNASK, 2, keys.messages, keys.numbers, header.question_id))
-        if header.idempotency:
-            end.append(("EVAL", RELEASE, 1, idempotency_key(header.idempotency), key_value(header)))
-        self._link.call(*end, *let_go(header))
+        self._link.call(*holdings.discarded(log))
         self._audience.tell(log)
 
     def _left_by(self, process: str) -> list[Log]:
@@ -387,32 +305,8 @@ class RedisStreams:
             if left is not None and left.closing is None:
                 found.append(left)
             else:
-                self._link.do(("SREM", live, stream_id), *(let_go(left.header) if left else ()))
+                self._link.do(("SREM", live, stream_id), *(holdings.let_go(left.header) if left else ()))
         return found
-
-
-def claim_session(header: Header, gone: bytes = b"") -> Command:
-    """As CLAIM; `gone` holds it and may be replaced."""
-    keys = SessionKeys(header.owner, header.session_id or "")
-    return ("EVAL", CLAIM, 2, keys.claim, keys.streams, header.stream_id, gone, KEPT_RUNNING_S)
-
-
-def forget_stream(stream_id: str, log: Log | None) -> list[Command]:
-    """Of one that is no longer kept only the tombstone is left."""
-    of_stream = StreamKeys(stream_id)
-    commands: list[Command] = [("DEL", of_stream.log), ("DEL", of_stream.tombstone)]
-    if log is not None and log.header.idempotency:
-        held = idempotency_key(log.header.idempotency)
-        commands.append(("EVAL", RELEASE, 1, held, key_value(log.header)))
-    return commands
-
-
-def let_go(header: Header) -> list[Command]:
-    """It is no more among those that run."""
-    return [
-        ("SREM", caller_key(header), header.stream_id),
-        ("SREM", ProcessKeys(header.writer).live, header.stream_id),
-    ]
 
 
 def joined_by(header: Header, running: Log) -> Log:

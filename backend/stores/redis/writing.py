@@ -8,20 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from backend.chat.errors import Unavailable
-from backend.chat.events import Closing, Entry, Header, Route
+from backend.chat.events import Closing, Entry, Route
 from backend.chat.log import Log, LogClosed
 from backend.chat.ports import Runtime
 from backend.chat.writer import INTERRUPTED
-from backend.stores.redis import rows
+from backend.stores.redis import holdings, rows
 from backend.stores.redis.client import Command
-from backend.stores.redis.keys import (
-    ProcessKeys,
-    SessionKeys,
-    StreamKeys,
-    caller_key,
-    idempotency_key,
-    key_value,
-)
+from backend.stores.redis.keys import StreamKeys
 from backend.stores.redis.link import Link, unavailable
 from backend.stores.redis.presence import Presence
 
@@ -32,8 +25,6 @@ PATIENCE_S = 60.0
 PAUSE_S = 0.05
 SILENT_S = 1.0
 """After so long without a write an answer is looked for in Redis."""
-KEPT_RUNNING_S = 7 * 24 * 3600
-"""When what belongs to a running answer would be dropped, if nobody were left to end it."""
 
 
 @dataclass(slots=True)
@@ -194,11 +185,11 @@ class Writing:
         logger.warning("Redis has lost an answer; it is written again", extra=named(log))
         key = StreamKeys(header.stream_id).log
         entries = log.read(0).entries
-        commands: list[Command] = [rows.header_row(key, header), ("EXPIRE", key, KEPT_RUNNING_S)]
+        commands: list[Command] = [rows.header_row(key, header), ("EXPIRE", key, holdings.KEPT_RUNNING_S)]
         if entries:
             commands.append(rows.entries_row(key, 1, entries, log.route))
         # What somebody else has written again by now is refused, and there all the same.
-        self._link.call(*commands, *belongings(header))
+        self._link.call(*commands, *holdings.again(header))
 
     def _closing_that_stands(self, log: Log) -> Closing | None:
         """Of an answer that somebody has ended; what the log lacks of it is added."""
@@ -211,20 +202,3 @@ class Writing:
 
 def named(log: Log) -> dict[str, str]:
     return {"stream_id": log.header.stream_id}
-
-
-def belongings(header: Header) -> list[Command]:
-    """What points to a running answer, where nothing else has come in its place."""
-    sets = [ProcessKeys(header.writer).live, caller_key(header)]
-    claims: list[tuple[str, str | bytes]] = []
-    if header.session_id is not None:
-        keys = SessionKeys(header.owner, header.session_id)
-        sets.append(keys.streams)
-        claims.append((keys.claim, header.stream_id))
-    if header.idempotency is not None:
-        claims.append((idempotency_key(header.idempotency), key_value(header)))
-    return [
-        *[("SADD", key, header.stream_id) for key in sets],
-        *[("EXPIRE", key, KEPT_RUNNING_S) for key in sets],
-        *[("SET", key, value, "NX", "EX", KEPT_RUNNING_S) for key, value in claims],
-    ]
