@@ -205,7 +205,7 @@ def test_a_chat_that_others_rename_or_delete_says_so(start_server: StartServer, 
 def test_a_server_that_is_replaced_is_come_back_to_quietly(
     start_server: StartServer, open_page: OpenPage
 ) -> None:
-    server = start_server()
+    server = start_server(STORE_URL="sqlite:///var/chat.db")
     page = open_page(server.url, transport="socket").page
     ask(page, counting(150, per_second=60))
     wait_for_words(page, 20)
