@@ -35,7 +35,6 @@ from backend.chat.writer import INTERRUPTED, Task, Writer
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
-STOP_PATIENCE_S = 1.0
 STOP_AGAIN_S = 2.0
 SAVE_PATIENCE_S = 10.0
 BEHIND_S = 1.0
@@ -168,24 +167,15 @@ class Engine:
     def stop(self, caller: Caller, stream_id: str, reason: str = "stopped") -> Log:
         """Stop the answer and wait for its end; one that has ended stays as it is. Raises as `find`."""
         log = self.find(caller, stream_id)
-        writer = self._live.writer_of(stream_id)
-        if writer is not None:
-            writer.request_stop(reason)
-            if not log.wait_closed(STOP_PATIENCE_S):
-                self._runtime.spawn(writer.give_up)
+        if self._live.stop(stream_id, reason):
+            log.wait_closed(SAVE_PATIENCE_S)
         elif log.closing is None:
             self._stop_elsewhere(log, reason)
-            return log
-        log.wait_closed(SAVE_PATIENCE_S)
         return log
 
     def stop_here(self, stream_id: str, reason: str) -> None:
         """A peer wants it: stop the answer if it is written here, without waiting for its end."""
-        writer = self._live.writer_of(stream_id)
-        if writer is not None:
-            writer.request_stop(reason)
-            if not writer.log.wait_closed(STOP_PATIENCE_S):
-                writer.give_up()
+        self._live.stop(stream_id, reason)
 
     def _stop_elsewhere(self, log: Log, reason: str) -> None:
         """Have its writer stop it, who may miss being told; for a while."""
@@ -215,21 +205,7 @@ class Engine:
         started_s = self._runtime.monotonic()
         while self._busy() and self._runtime.monotonic() - started_s < patience_s():
             self._runtime.sleep(DRAIN_POLL_S)
-        left = self._live.writers
-        for writer in left:
-            writer.request_stop(INTERRUPTED.type)
-        for writer in self._unclosed(left, STOP_PATIENCE_S):
-            self._runtime.spawn(writer.give_up)
-        self._unclosed(left, SAVE_PATIENCE_S)
-
-    def _unclosed(self, writers: Sequence[Writer], patience_s: float) -> list[Writer]:
-        """Those whose answers have not ended when the patience with them all is over."""
-        until_s = self._runtime.monotonic() + patience_s
-        return [
-            writer
-            for writer in writers
-            if not writer.log.wait_closed(max(0.0, until_s - self._runtime.monotonic()))
-        ]
+        self._live.stop_all(INTERRUPTED.type, SAVE_PATIENCE_S)
 
     def _session(self, caller: Caller, request: ChatRequest) -> Session | None:
         """The session the answer goes into: the kept one, else a new one that is not kept yet."""

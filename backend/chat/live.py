@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
@@ -13,6 +13,7 @@ from backend.chat.writer import Writer
 
 DETACHED = "detached"
 ALONE_S = 1.0
+STOP_PATIENCE_S = 1.0
 
 
 @dataclass(slots=True)
@@ -57,6 +58,19 @@ class LiveAnswers:
         live = self._live.get(stream_id)
         return live.writer if live else None
 
+    def stop(self, stream_id: str, reason: str) -> bool:
+        """Have the answer end; its end may be a moment away. False if it is not written here."""
+        writer = self.writer_of(stream_id)
+        if writer is not None:
+            self._stop([writer], reason)
+        return writer is not None
+
+    def stop_all(self, reason: str, patience_s: float) -> None:
+        """Have them all end, and wait for that as long as the patience with them together lasts."""
+        writers = self.writers
+        self._stop(writers, reason)
+        self._open_after(patience_s, writers)
+
     @contextmanager
     def following(self, log: Log) -> Iterator[None]:
         """While inside, one more follows the answer."""
@@ -88,3 +102,19 @@ class LiveAnswers:
                 continue
             elif now_s - live.alone_since_s >= patience_s:
                 live.writer.request_stop(DETACHED)
+
+    def _stop(self, writers: Sequence[Writer], reason: str) -> None:
+        """Ask, and give up on those whose providers have not let go in time."""
+        for writer in writers:
+            writer.request_stop(reason)
+        for writer in self._open_after(STOP_PATIENCE_S, writers):
+            self._runtime.spawn(writer.give_up)
+
+    def _open_after(self, patience_s: float, writers: Sequence[Writer]) -> Sequence[Writer]:
+        """Those whose answers have not ended when the time is over."""
+        until_s = self._runtime.monotonic() + patience_s
+        return [
+            writer
+            for writer in writers
+            if not writer.log.wait_closed(max(0.0, until_s - self._runtime.monotonic()))
+        ]
