@@ -16,6 +16,7 @@ from backend.chat.errors import (
     Unavailable,
 )
 from backend.chat.events import Closing, Entry, Failed, Header
+from backend.chat.keeper import named
 from backend.chat.log import Log
 from backend.chat.ports import Runtime
 from backend.chat.requests import Idempotency
@@ -26,7 +27,7 @@ from backend.stores.redis.keys import ProcessKeys, SessionKeys, StreamKeys, idem
 from backend.stores.redis.link import Link
 from backend.stores.redis.mirrors import AT_ONCE, Audience, Mirrors
 from backend.stores.redis.presence import Presence
-from backend.stores.redis.writing import Own, Writing, named
+from backend.stores.redis.writing import Own, Writing
 
 logger = logging.getLogger(__name__)
 
@@ -141,7 +142,7 @@ class RedisStreams:
         try:
             closing = self._close(own, closing)
         except Unavailable:
-            logger.error("an answer could not be closed in Redis; trying again", extra=named(log))
+            logger.error("an answer could not be closed in Redis; trying again", extra=named(log.header))
             own.generation = None
             self._unclosed[stream_id] = (own, closing)
         else:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from backend.chat.errors import Unavailable
 from backend.chat.events import Closing, Entry, Route
+from backend.chat.keeper import named
 from backend.chat.log import Log, LogClosed
 from backend.chat.ports import Runtime
 from backend.chat.writer import INTERRUPTED
@@ -33,6 +34,8 @@ class Own:
     all that the log has; None: it may not."""
 
     log: Log
+    key: str
+    """Of its stream."""
     begun_s: float
     generation: int | None
     route: Route | None = None
@@ -62,14 +65,15 @@ class Writing:
         self._ttl_s = ttl_s
 
     def begin(self, log: Log) -> Own:
-        return Own(log, self._runtime.monotonic(), self._link.generation)
+        key = StreamKeys(log.header.stream_id).log
+        return Own(log, key, self._runtime.monotonic(), self._link.generation)
 
     def append(self, own: Own, entries: list[Entry]) -> None:
         """Raises LogClosed, and Unavailable when Redis stays away."""
         log = own.log
         first, end = log.offset + 1, log.offset + len(entries)
         route = log.route if log.route is not own.route else None
-        row = rows.entries_row(StreamKeys(log.header.stream_id).log, first, entries, route)
+        row = rows.entries_row(own.key, first, entries, route)
         self._write(own, lambda: row, end)
         own.route = log.route
         log.complete(entries)  # it may have been sealed since
@@ -79,7 +83,7 @@ class Writing:
         interrupted: without us, others close it so."""
         if own.closing is None or own.generation is None:
             log, closing = own.log, own.closing or closing
-            key, count = StreamKeys(log.header.stream_id).log, log.count
+            key, count = own.key, log.count
 
             def row() -> Command:
                 """With the count of all that Redis turned out to have taken of the answer."""
@@ -104,7 +108,7 @@ class Writing:
         silent = [own for own in list(owns.values()) if own.seen_s and now_s - own.seen_s > SILENT_S]
         if not silent:
             return
-        replies = self._link.do(*[("EXISTS", StreamKeys(own.log.header.stream_id).log) for own in silent])
+        replies = self._link.do(*[("EXISTS", own.key) for own in silent])
         for own, is_there in zip(silent, replies, strict=True):
             if is_there:
                 own.seen_s = now_s
@@ -142,7 +146,7 @@ class Writing:
         [reply] = self._link.call(command())
         if isinstance(reply, bytes):
             return True
-        logger.info("a write was refused: %s", reply, extra=named(own.log))
+        logger.info("a write was refused: %s", reply, extra=named(own.log.header))
         own.generation = None
         return False
 
@@ -159,7 +163,7 @@ class Writing:
         """Have Redis know all that the log has; whether it is at offset `end` already. Raises LogClosed when
         the answer has been ended."""
         log = own.log
-        key = StreamKeys(log.header.stream_id).log
+        key = own.key
         top = self._link.get(*rows.last(key))
         if not top:
             self._write_again(own)
@@ -169,7 +173,9 @@ class Writing:
             self._closing_that_stands(log)  # what was written unheard is read here, too
             raise LogClosed(log.header.stream_id)
         if offset < log.offset:
-            logger.warning("Redis has lost the end of an answer; it is written again", extra=named(log))
+            logger.warning(
+                "Redis has lost the end of an answer; it is written again", extra=named(log.header)
+            )
             # Where others have ended it meanwhile this is refused, as is what follows.
             self._link.call(rows.entries_row(key, offset + 1, log.read(offset).entries))
         elif end is None and offset > log.offset:
@@ -182,8 +188,8 @@ class Writing:
         header = log.header
         if header.writer != self._presence.name or not self._presence.never_away_for(self._ttl_s):
             raise LogClosed(header.stream_id)
-        logger.warning("Redis has lost an answer; it is written again", extra=named(log))
-        key = StreamKeys(header.stream_id).log
+        logger.warning("Redis has lost an answer; it is written again", extra=named(log.header))
+        key = own.key
         entries = log.read(0).entries
         commands: list[Command] = [rows.header_row(key, header), ("EXPIRE", key, holdings.KEPT_RUNNING_S)]
         if entries:
@@ -198,7 +204,3 @@ class Writing:
             if b"e" in row[1]:
                 rows.feed(log, [row])
         return rows.closing_of(found)
-
-
-def named(log: Log) -> dict[str, str]:
-    return {"stream_id": log.header.stream_id}
