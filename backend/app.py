@@ -22,9 +22,10 @@ from backend.access.rates import Budget, Refusals
 from backend.access.tokens import Tokens
 from backend.chat.caps import Caps
 from backend.chat.conversations import Conversations
-from backend.chat.engine import Engine, Limits
+from backend.chat.engine import Engine
 from backend.chat.ports import Admission, Runtime
 from backend.chat.rooms import Rooms
+from backend.chat.tasks import Limits
 from backend.config import Config
 from backend.models import models
 from backend.providers.catalog import Catalog
@@ -74,7 +75,12 @@ def build(
     catalog = Catalog(models(config), config.default_model)
     kept = stores(config, runtime)
     budget = Budget(moving_windows(kept.windows), config.rate_limit) if config.rate_limit else None
-    limits = Limits(config.max_answer_tokens, config.max_answer_chars, config.detach_grace_s)
+    limits = Limits(
+        config.max_answer_tokens,
+        config.max_answer_chars,
+        config.detach_grace_s,
+        config.continue_interrupted,
+    )
     caps = Caps(config.max_streams, config.max_streams_per_caller, kept.of_caller)
     admissions: list[Admission] = [caps, budget] if budget else [caps]
     rooms = Rooms(kept.peers)

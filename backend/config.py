@@ -28,6 +28,7 @@ from backend.values import (
     seconds,
     some_seconds,
     store,
+    switch,
     whole,
     workers,
 )
@@ -92,6 +93,7 @@ class Config:
     stream_ttl_s: float = variable("STREAM_TTL", some_seconds, 3600.0)
     session_ttl_s: float | None = variable("SESSION_TTL", some_seconds, None)
     lease_s: float = variable("LEASE_S", some_seconds, 10.0)
+    continue_interrupted: bool = variable("CONTINUE_INTERRUPTED", switch, False)
     drain_s: float = variable("DRAIN_S", seconds, 30.0)
     log_level: str = variable("LOG_LEVEL", log_level, "info")
     log_format: str = variable("LOG_FORMAT", log_format, "text")
@@ -155,6 +157,10 @@ def load(environ: Mapping[str, str], folder: Path) -> Config:
     if config.workers > 1 and not config.store_url.startswith(SHARED_STORES):
         raise Misconfigured(
             f"WORKERS={config.workers} needs a store that processes share: set STORE_URL=redis://..."
+        )
+    if config.continue_interrupted and not config.store_url.startswith(SHARED_STORES):
+        raise Misconfigured(
+            "CONTINUE_INTERRUPTED=1 needs a store that outlives a process: set STORE_URL=redis://..."
         )
     return config
 

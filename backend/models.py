@@ -22,7 +22,7 @@ DEFAULT_CONTEXT_TOKENS = 8192
 def models(config: Config) -> list[Model]:
     """Every upstream's models in the order of their upstreams, then the built-in one, then the groups.
     Raises Misconfigured."""
-    demo = model(config, "demo", "demo", Demo(config.demo_tokens_per_second), "parley")
+    demo = model(config, "demo", "demo", Demo(config.demo_tokens_per_second), "parley", continues=True)
     upstreams = [(row, upstream_of(config, row)) for row in config.upstreams]
     single = [*(m for row, upstream in upstreams for m in models_of(config, row, OpenAI(upstream))), demo]
     names = {known.name for known in single}
@@ -49,16 +49,23 @@ def upstream_of(config: Config, row: UpstreamRow) -> Upstream:
         row.api_key,
         replace(limits, **row.limits_s),
         max_tokens_field=row.max_tokens_field,
+        continues=row.continues,
     )
 
 
 def models_of(config: Config, row: UpstreamRow, provider: Provider) -> list[Model]:
-    return [model(config, known.name, known.upstream_name, provider, row.name) for known in row.models]
+    continues = row.continues is not None
+    return [
+        model(config, known.name, known.upstream_name, provider, row.name, continues=continues)
+        for known in row.models
+    ]
 
 
-def model(config: Config, name: str, upstream_name: str, provider: Provider, owned_by: str) -> Model:
+def model(
+    config: Config, name: str, upstream_name: str, provider: Provider, owned_by: str, *, continues: bool
+) -> Model:
     context = config.context_tokens.get(name, DEFAULT_CONTEXT_TOKENS)
-    return Model(name, provider, upstream_name, context, owned_by, config.prices.get(name))
+    return Model(name, provider, upstream_name, context, owned_by, config.prices.get(name), continues)
 
 
 def group_of(config: Config, row: GroupRow, known: Sequence[Model], taken: set[str]) -> Model:
@@ -71,7 +78,8 @@ def group_of(config: Config, row: GroupRow, known: Sequence[Model], taken: set[s
         for member, model in zip(row.members, found, strict=True)
     ]
     context = config.context_tokens.get(row.name, min(model.context_tokens for model in found))
-    return Model(row.name, Group(members, row.cooldown_s), row.name, context)
+    continues = all(model.continues for model in found)
+    return Model(row.name, Group(members, row.cooldown_s), row.name, context, continues=continues)
 
 
 def member_of(row: GroupRow, member: MemberRow, known: Sequence[Model]) -> Model:

@@ -26,14 +26,16 @@ class ModelRow:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamRow:
-    """An OpenAI-compatible upstream and its models. `limits_s` are its own time limits, by what stands
-    behind `UPSTREAM_` in the variable for all, in lower case."""
+    """An OpenAI-compatible upstream and its models. `continues` is how it is asked to go on with an answer,
+    None if it cannot. `limits_s` are its own time limits, by what stands behind `UPSTREAM_` in the variable
+    for all, in lower case."""
 
     name: str
     base_url: str
     api_key: str | None = field(repr=False)
     models: tuple[ModelRow, ...]
     max_tokens_field: str = "max_tokens"
+    continues: str | None = None
     limits_s: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -80,6 +82,7 @@ class _Upstream(_Table):
     api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     models: list[Annotated[str, Field(pattern=r"^\S{1,200}$")]] = Field(min_length=1)
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    continues: Literal["prefill", "prefix", "continue_final_message"] | None = None
     connect_s: Seconds | None = None
     first_byte_s: Seconds | None = None
     between_s: Seconds | None = None
@@ -154,7 +157,7 @@ def _row(upstream: _Upstream, models: Mapping[str, _Model], env: Mapping[str, st
         include={"connect_s", "first_byte_s", "between_s", "total_s"}, exclude_none=True
     )
     url = upstream.base_url.rstrip("/")
-    return UpstreamRow(upstream.name, url, key, rows, upstream.max_tokens_field, limits_s)
+    return UpstreamRow(upstream.name, url, key, rows, upstream.max_tokens_field, upstream.continues, limits_s)
 
 
 def _group(name: str, group: _Group) -> GroupRow:

@@ -36,6 +36,12 @@ def positive(text: str) -> int:
     return number
 
 
+def switch(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError("0 or 1")
+    return text == "1"
+
+
 def workers(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MOST_WORKERS:
         raise ValueError(f"a whole number from 1 to {MOST_WORKERS}")

@@ -135,6 +135,28 @@ def test_each_upstream_is_told_the_answers_bound_by_the_name_it_knows(tmp_path: 
     assert row.max_tokens_field == "max_completion_tokens"
 
 
+def test_an_upstream_is_said_how_it_goes_on_with_an_answer_and_then_its_models_can(tmp_path: Path) -> None:
+    rows = "[[upstream]]\nname='x'\nbase_url='http://x'\nmodels=['m']\n{}[group.g]\nmembers=[{{model='m'}}]\n"
+    for said, can in (("", False), ("continues='prefix'\n", True)):
+        (tmp_path / "models.toml").write_text(rows.format(said))
+        found = {model.name: model.continues for model in models(load({}, tmp_path))}
+        assert found == {"m": can, "demo": True, "g": can}
+    (tmp_path / "models.toml").write_text(rows.format("continues='somehow'\n"))
+    with pytest.raises(Misconfigured, match=r"upstream\.0\.continues: Input should be 'prefill', 'prefix'"):
+        load({}, tmp_path)
+
+
+def test_answers_are_gone_on_with_only_where_a_store_outlives_their_process(tmp_path: Path) -> None:
+    shared = {"STORE_URL": "redis://127.0.0.1/0"}
+    assert not load(shared, tmp_path).continue_interrupted
+    assert load({**shared, "CONTINUE_INTERRUPTED": "1"}, tmp_path).continue_interrupted
+    assert not load({"CONTINUE_INTERRUPTED": "0"}, tmp_path).continue_interrupted
+    with pytest.raises(Misconfigured, match="CONTINUE_INTERRUPTED=1 needs a store that outlives"):
+        load({"CONTINUE_INTERRUPTED": "1"}, tmp_path)
+    with pytest.raises(Misconfigured, match="CONTINUE_INTERRUPTED must be 0 or 1, not 'yes'"):
+        load({**shared, "CONTINUE_INTERRUPTED": "yes"}, tmp_path)
+
+
 def test_a_model_server_without_a_key_needs_only_its_address(tmp_path: Path) -> None:
     config = load({"OPENAI_BASE_URL": "http://127.0.0.1:8000/v1", "OPENAI_MODELS": "local"}, tmp_path)
     assert config.upstreams == (

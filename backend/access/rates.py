@@ -35,6 +35,9 @@ class Budget:
                 _wait_s(self._strategy, self._item, self._now(), "budget", who),
             )
 
+    def resume(self, header: Header) -> None:
+        """It was asked for once."""
+
     def settle(self, header: Header, closing: Closing | None) -> None:
         """What is spent is spent."""
 

@@ -41,6 +41,10 @@ class Caps:
                 )
             self._running[who] += 1
 
+    def resume(self, header: Header) -> None:
+        with self._lock:
+            self._running[header.owner or header.address] += 1
+
     def settle(self, header: Header, closing: Closing | None) -> None:  # noqa: ARG002
         who = header.owner or header.address
         with self._lock:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 
 from backend.chat.context import estimate_tokens
 from backend.chat.errors import Internal, ParleyError, Unavailable
@@ -13,7 +12,7 @@ from backend.chat.events import Batch, Closing, Failed, Header
 from backend.chat.ids import new_id
 from backend.chat.keeper import Keeper
 from backend.chat.live import LiveAnswers
-from backend.chat.log import BATCH_ENTRIES, Log
+from backend.chat.log import BATCH_ENTRIES, Log, TakenOver
 from backend.chat.news import News
 from backend.chat.peers import Alone, Peers
 from backend.chat.ports import (
@@ -29,8 +28,9 @@ from backend.chat.ports import (
 )
 from backend.chat.requests import Caller, ChatRequest
 from backend.chat.rooms import Rooms
-from backend.chat.sessions import Message, Session, title_from
-from backend.chat.writer import INTERRUPTED, Task, Writer
+from backend.chat.sessions import Session
+from backend.chat.tasks import Limits, Task, Tasks
+from backend.chat.writer import INTERRUPTED, Writer
 
 logger = logging.getLogger(__name__)
 
@@ -39,15 +39,6 @@ STOP_AGAIN_S = 2.0
 SAVE_PATIENCE_S = 10.0
 BEHIND_S = 1.0
 DRAIN_POLL_S = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """`detach_grace_s` None lets an answer that nobody follows run to its end."""
-
-    max_answer_tokens: int = 4096
-    max_answer_chars: int = 1_000_000
-    detach_grace_s: float | None = None
 
 
 class Engine:
@@ -78,6 +69,7 @@ class Engine:
         self._meter = meter or Uncounted()
         self._count_tokens = count_tokens
         self._live = LiveAnswers(runtime, self._peers.followed)
+        self._tasks = Tasks(models, sessions, limits)
         self._keeper = Keeper(sessions, streams, runtime)
 
     @property
@@ -114,14 +106,13 @@ class Engine:
             idempotency=idempotency,
             include_usage=bool(request.completion and request.completion.include_usage),
             writer=self._peers.name,
+            asked=self._tasks.asked(session, request),
         )
         log = self._streams.create(header)
         if log.header is not header:
             return log
         # From here on it can be found, and so it can be stopped.
-        tally = self._meter.began(header)
-        writer = Writer(log, self._streams, self._runtime, self._ended, tally, self._count_tokens)
-        self._live.add(writer, runs_on=request.runs_on)
+        writer = self._writer(log, runs_on=request.runs_on)
         try:
             task = self._admitted(log, session, model, request)
         except Exception as exc:
@@ -186,9 +177,9 @@ class Engine:
                 return
 
     def recover(self) -> None:
-        """End what servers that are gone left behind. Call once before any question; where there are peers,
-        every second or so as well."""
-        self._keeper.recover()
+        """End what servers that are gone left behind, or go on with it. Call once before any question; where
+        there are peers, every second or so as well."""
+        self._keeper.recover(self._go_on)
 
     def tend(self) -> None:
         """What must be done every second or so: stop the abandoned, save what could not be saved, drop
@@ -200,12 +191,12 @@ class Engine:
 
     def drain(self, patience_s: Callable[[], float]) -> None:
         """Take no new questions and wait for the running answers; interrupt what is left when the
-        patience, which may run out meanwhile, is over."""
+        patience, which may run out meanwhile, is over, unless others go on with it when we are gone."""
         self.draining = True
         started_s = self._runtime.monotonic()
         while self._busy() and self._runtime.monotonic() - started_s < patience_s():
             self._runtime.sleep(DRAIN_POLL_S)
-        self._live.stop_all(INTERRUPTED.type, SAVE_PATIENCE_S)
+        self._live.stop_all(INTERRUPTED.type, SAVE_PATIENCE_S, but=self._tasks.goes_on)
 
     def _session(self, caller: Caller, request: ChatRequest) -> Session | None:
         """The session the answer goes into: the kept one, else a new one that is not kept yet."""
@@ -220,35 +211,37 @@ class Engine:
         session_id = named or new_id()
         return Session(caller.owner, session_id, None, request.model, request.system, now, now)
 
-    def _task(self, header: Header, session: Session | None, model: Model, request: ChatRequest) -> Task:
-        """Save the question and gather what the writer needs. The log exists, so no other question can
-        come between the history and this one."""
-        history: Sequence[Message] = ()
-        if session is not None:
-            if request.target_session_id:
-                history = self._sessions.messages(header.owner, session.session_id)
-            question = Message(header.question_id, "user", request.message, "done", header.created_at)
-            self._sessions.ask(session, question, title_from(request.message))
-        kept_system = session.system if session else None
-        return Task(
-            model=model,
-            system=kept_system if request.system is None else request.system,
-            history=history,
-            question=request.message,
-            temperature=request.temperature,
-            max_tokens=request.max_tokens or self._limits.max_answer_tokens,
-            max_chars=self._limits.max_answer_chars,
-            completion=request.completion,
-        )
+    def _writer(self, log: Log, *, runs_on: bool) -> Writer:
+        """From here on it is this process's, and can be stopped."""
+        tally = self._meter.began(log.header)
+        writer = Writer(log, self._streams, self._runtime, self._ended, tally, self._count_tokens)
+        self._live.add(writer, runs_on=runs_on)
+        return writer
+
+    def _go_on(self, log: Log, left: Header) -> bool:
+        """Write the rest of an answer that was left behind, if that can be done. Raises TakenOver."""
+        task = None if self.draining else self._tasks.again(log)
+        if task is None or not self._streams.take_over(log, left):
+            return False
+        for admission in self._admissions:
+            admission.resume(log.header)
+        log.size = len(log.text)
+        asked = log.header.asked
+        writer = self._writer(log, runs_on=asked is None or asked.runs_on)
+        self._runtime.spawn(lambda: self._run(writer, task))
+        return True
 
     def _run(self, writer: Writer, task: Task) -> None:
+        log = writer.log
         try:
             writer.run(task)
         finally:
-            self._live.let_go(writer.log)
-        header = writer.log.header
+            self._live.let_go(log)
+        if log.closing is None and writer.stop.reason:
+            self._stop_elsewhere(log, writer.stop.reason)
+        header = log.header
         if header.session_id is not None:
-            self._tell(writer.log, self._running(header.owner, header.session_id))
+            self._tell(log, self._running(header.owner, header.session_id))
 
     def _running(self, owner: str, session_id: str) -> Log | None:
         """The answer the session is giving now, as far as can be seen."""
@@ -269,7 +262,7 @@ class Engine:
             for admission in self._admissions:
                 admission.admit(log.header)
                 admitted.append(admission)
-            task = self._task(log.header, session, model, request)
+            task = self._tasks.begin(log.header, session, model, request)
             self._streams.affirm(log)
             return task
         except Exception:
@@ -287,16 +280,23 @@ class Engine:
 
     def _ended(self, log: Log, closing: Closing) -> Closing:
         """An answer came to its end: its log is sealed, it is settled, it is saved; each is tried whatever
-        became of the others. Gives the closing that stands."""
-        closing = self._keeper.seal(log, closing)
-        for admission in self._admissions:
-            try:
-                admission.settle(log.header, closing)
-            except Exception:
-                extra = {"stream_id": log.header.stream_id}
-                logger.exception("an answer could not be settled", extra=extra)
+        became of the others. Gives the closing that stands. Raises TakenOver: for us it is settled."""
+        try:
+            closing = self._keeper.seal(log, closing)
+        except TakenOver:
+            self._settle(log.header, None)
+            raise
+        self._settle(log.header, closing)
         self._keeper.save(log, closing)
         return closing
+
+    def _settle(self, header: Header, closing: Closing | None) -> None:
+        for admission in self._admissions:
+            try:
+                admission.settle(header, closing)
+            except Exception:
+                extra = {"stream_id": header.stream_id}
+                logger.exception("an answer could not be settled", extra=extra)
 
     def _busy(self) -> bool:
         """Whether an answer runs, or waits for the store to take it."""

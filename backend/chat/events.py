@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypeAlias
 
 from backend.chat.errors import Broken, Complaint, ParleyError
-from backend.chat.requests import Idempotency
+from backend.chat.requests import Asked, Idempotency
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,8 @@ class Header:
     `session_id` is None for an answer outside any session. `question_id` and `message_id` are the ids
     that question and answer have there, so that saving one twice saves it once. Times are ISO 8601 UTC.
     `include_usage`: whoever streams it as OpenAI's chunks wants the usage, too. `writer` is the process that
-    writes it, as `Peers.name`.
+    writes it, as `Peers.name`, and `epoch` how many have written it before. `asked` is there for those that
+    another process may go on with.
     """
 
     stream_id: str
@@ -31,6 +33,11 @@ class Header:
     idempotency: Idempotency | None = None
     include_usage: bool = False
     writer: str = ""
+    epoch: int = 0
+    asked: Asked | None = None
+
+    def age_s(self, now: str) -> float:
+        return (datetime.fromisoformat(now) - datetime.fromisoformat(self.created_at)).total_seconds()
 
 
 @dataclass(frozen=True, slots=True)

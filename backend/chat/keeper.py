@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 from backend.chat.errors import Unavailable
 from backend.chat.events import Closing, Failed, Header
-from backend.chat.log import Log
+from backend.chat.log import Log, TakenOver
 from backend.chat.ports import Runtime, SessionStore, StreamStore
 from backend.chat.sessions import Message
 from backend.chat.writer import INTERRUPTED
@@ -24,10 +25,11 @@ class Keeper:
         self._sessions = sessions
         self._streams = streams
         self._runtime = runtime
-        self._unsaved: dict[str, tuple[Header, Message]] = {}
+        self._unsaved: dict[str, tuple[Header, Log, Closing]] = {}
 
     def seal(self, log: Log, closing: Closing) -> Closing:
-        """The closing that stands. It comes first, so that a message is never more than its log."""
+        """The closing that stands. It comes first, so that a message is never more than its log. Raises
+        TakenOver."""
         try:
             return self._streams.seal(log, closing)
         except Unavailable:
@@ -37,6 +39,8 @@ class Keeper:
     def save(self, log: Log, closing: Closing) -> None:
         """Put the answer into its session, if it has one; later, when the store cannot write now."""
         header = log.header
+        if header.session_id is None:
+            return
         answer = Message(
             id=header.message_id,
             role="assistant",
@@ -48,30 +52,49 @@ class Keeper:
             stream_id=header.stream_id,
             closing=closing,
         )
-        self._save(header, answer)
+        try:
+            self._sessions.answer(header.owner, header.session_id, answer)
+        except Unavailable:
+            logger.error("an answer could not be saved; trying again", extra=named(header))
+            self._unsaved[answer.id] = (header, log, closing)
+        else:
+            self._unsaved.pop(answer.id, None)
 
     def save_unsaved(self) -> bool:
         """Try those again that the store would not take. False if some are left."""
-        for header, answer in list(self._unsaved.values()):
-            self._save(header, answer)
+        for header, log, closing in list(self._unsaved.values()):
+            try:
+                self.save(log, self._sealed_again(header, log, closing))
+            except TakenOver:
+                del self._unsaved[header.message_id]
         return not self._unsaved
 
-    def recover(self) -> None:
-        """End what a writer that is gone left behind: as its saved message says, else as interrupted.
+    def _sealed_again(self, header: Header, log: Log, closing: Closing) -> Closing:
+        """The store may not have had the seal either; then others may have gone on with the answer. Raises
+        TakenOver."""
+        if log.header.epoch != header.epoch:
+            raise TakenOver(header.stream_id)
+        return self.seal(log, closing)
+
+    def recover(self, go_on: Callable[[Log, Header], bool]) -> None:
+        """End what a writer that is gone left behind: as its saved message says, else as interrupted if there
+        is nobody to `go_on` with it.
 
         One whose question was not saved never began, for its caller either: it is dropped with its key,
         so that asking again asks, and who joined it meanwhile is told to.
         """
         for log in self._streams.abandoned():
             try:
-                self._end(log)
+                self._end(log, log.header, go_on)
             except Unavailable:
                 raise
+            except TakenOver:
+                logger.info("an answer, left behind, is gone on with elsewhere", extra=named(log.header))
             except Exception:  # the others are not to wait for it
                 logger.exception("an answer, left behind, could not be ended", extra=named(log.header))
 
-    def _end(self, log: Log) -> None:
-        header = log.header
+    def _end(self, log: Log, header: Header, go_on: Callable[[Log, Header], bool]) -> None:
+        """Raises TakenOver as soon as it turns out to have another writer."""
         begun = header.session_id is None or log.closing is not None
         if not begun and self._saved(header, header.question_id) is None:
             log.close(Failed.because(NOT_BEGUN, tokens=0, at=self._runtime.now()))
@@ -80,6 +103,11 @@ class Keeper:
             return
         closing = self._closing_of_saved(log)
         if closing is None:
+            if log.closing is None and go_on(log, header):
+                logger.info("an answer, left behind, is gone on with here", extra=named(header))
+                return
+            if log.header.epoch != header.epoch:
+                raise TakenOver(header.stream_id)
             interrupted = Failed.because(INTERRUPTED, tokens=log.count, at=self._runtime.now())
             closing = self._streams.seal(log, log.closing or replace(interrupted, tail_lost=True))
             self.save(log, closing)
@@ -100,17 +128,6 @@ class Keeper:
         if header.session_id is None:
             return None
         return self._sessions.find_message(header.owner, header.session_id, message_id)
-
-    def _save(self, header: Header, answer: Message) -> None:
-        if header.session_id is None:
-            return
-        try:
-            self._sessions.answer(header.owner, header.session_id, answer)
-        except Unavailable:
-            logger.error("an answer could not be saved; trying again", extra=named(header))
-            self._unsaved[answer.id] = (header, answer)
-        else:
-            self._unsaved.pop(answer.id, None)
 
 
 def named(header: Header) -> dict[str, str]:

@@ -65,9 +65,9 @@ class LiveAnswers:
             self._stop([writer], reason)
         return writer is not None
 
-    def stop_all(self, reason: str, patience_s: float) -> None:
-        """Have them all end, and wait for that as long as the patience with them together lasts."""
-        writers = self.writers
+    def stop_all(self, reason: str, patience_s: float, but: Callable[[Log], bool]) -> None:
+        """Have them all end `but` these, and wait for that as long as the patience with them all lasts."""
+        writers = [writer for writer in self.writers if not but(writer.log)]
         self._stop(writers, reason)
         self._open_after(patience_s, writers)
 

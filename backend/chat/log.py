@@ -17,6 +17,10 @@ class LogClosed(Exception):
     """The log has its closing; nothing can follow it."""
 
 
+class TakenOver(LogClosed):
+    """Another process goes on with the log; nothing of this one can follow."""
+
+
 class Log:
     """Entries 1, 2, 3 … and then one closing; kept whole, so there is no half-gone case.
 
@@ -116,6 +120,11 @@ class Log:
         """Take no more entries: what there is, is the answer. Readers wait on for the closing."""
         with self._lock:
             self._sealed = True
+
+    def reopen(self) -> None:
+        """Take entries again: others go on with it."""
+        with self._lock:
+            self._sealed = False
 
     def close(self, closing: Closing) -> bool:
         """End it. False if it had ended before: the first closing stays."""

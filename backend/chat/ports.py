@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -44,12 +44,13 @@ class Runtime(Protocol):
 class Prompt:
     """What a provider is asked, in the terms of OpenAI's chat completions: `messages`, and in `options` all
     other fields that were given. `model` is the name the upstream knows. `max_tokens` bounds the answer
-    where the options do not."""
+    where the options do not. `partial` is how the answer begins, of which only the rest is wanted."""
 
     model: str
     messages: Sequence[Mapping[str, Any]]
     max_tokens: int
     options: Mapping[str, Any] = field(default_factory=dict)
+    partial: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Provider(Protocol):
 @dataclass(frozen=True, slots=True)
 class Model:
     """A name callers may ask for, and who answers to it; `owned_by` is the upstream's name, `price` what its
-    tokens cost, if that is known."""
+    tokens cost, if that is known. `continues`: it can go on with an answer that others have begun."""
 
     name: str
     provider: Provider
@@ -88,6 +89,7 @@ class Model:
     context_tokens: int
     owned_by: str = "parley"
     price: Price | None = None
+    continues: bool = False
 
 
 class Models(Protocol):
@@ -132,14 +134,14 @@ class StreamStore(Protocol):
         behind before that, and dropped it."""
 
     def append(self, log: Log, entries: list[Entry]) -> None:
-        """Add what was generated. Raises LogClosed."""
+        """Add what was generated. Raises LogClosed, and TakenOver."""
 
     def seal(self, log: Log, closing: Closing) -> Closing:
         """Decide how it ends, before readers see it: nothing can be appended any more. Gives the closing that
         stands, which is another's where that came first.
 
         All that was appended is durable before anything that is given to the same stores later: what they
-        keep of a log has it behind it. It may not be durable yet.
+        keep of a log has it behind it. It may not be durable yet. Raises TakenOver.
         """
 
     def close(self, log: Log, closing: Closing) -> None:
@@ -152,9 +154,17 @@ class StreamStore(Protocol):
     def forget(self, owner: str, session_id: str) -> None:
         """Forget the finished logs of a session, with their keys."""
 
-    def abandoned(self) -> list[Log]:
+    def abandoned(self) -> Iterable[Log]:
         """Logs without a closing whose writer is gone; some may be sealed. And those whose closing the store
         has forgotten, to be sealed and closed again."""
+
+    def take_over(self, log: Log, left: Header) -> bool:
+        """Be the writer of a log that was `left` behind with this header; whoever wrote it before is refused.
+        False if that is not possible, or if readers may have been shown more of it than there is. Raises
+        TakenOver if another has it since."""
+
+    def let_go(self, log: Log) -> None:
+        """Another process goes on with it: follow that."""
 
     def sweep(self) -> None:
         """Drop what has outlived its time."""
@@ -199,8 +209,12 @@ class Admission(Protocol):
     def admit(self, header: Header) -> None:
         """Let it in, or raise Refused and leave nothing behind."""
 
+    def resume(self, header: Header) -> None:
+        """One that was let in elsewhere goes on here, whatever the limit."""
+
     def settle(self, header: Header, closing: Closing | None) -> None:
-        """An admitted answer ended; None: it never began, because another admission refused."""
+        """An answer that was let in, or resumed, ended; None: it never began, because another admission
+        refused, or another process goes on with it."""
 
 
 class Tally(Protocol):

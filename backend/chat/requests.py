@@ -28,6 +28,16 @@ class Idempotency:
     fingerprint: str
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an answer in a session was asked for besides its question: all that is needed to go on with it."""
+
+    system: str | None
+    temperature: float | None
+    max_tokens: int
+    runs_on: bool
+
+
 MAX_TOKENS_FIELDS = ("max_completion_tokens", "max_tokens")
 """What OpenAI and others call the bound on an answer."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing as closed_after
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Lock
 
 from backend.chat.context import TURN_OVERHEAD, estimate_tokens, fit, text_of_prompt
@@ -21,46 +21,19 @@ from backend.chat.events import (
     generated_in,
     size_of,
 )
-from backend.chat.log import BATCH_ENTRIES, Log, LogClosed
-from backend.chat.ports import Ended, Model, Prompt, Runtime, StreamStore, Tally, TokenCounter
-from backend.chat.requests import Completion
-from backend.chat.sessions import Message
+from backend.chat.log import BATCH_ENTRIES, Log, LogClosed, TakenOver
+from backend.chat.ports import Ended, Prompt, Runtime, StreamStore, Tally, TokenCounter
 from backend.chat.stop import Stop
+from backend.chat.tasks import Task
 
 logger = logging.getLogger(__name__)
 
 INTERRUPTED = Interrupted("The server went away while answering; what it had generated is kept. Ask again")
 
 
-PIECES_PER_TOKEN = 16
-"""An upstream may send a token in pieces, and more of it than it counts, but not without end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """Everything a writer needs, as plain data. `max_tokens` bounds the entries, `max_chars` what is in
-    them. A `completion` stands for the system prompt, history, question and temperature."""
-
-    model: Model
-    system: str | None
-    history: Sequence[Message]
-    question: str
-    temperature: float | None
-    max_tokens: int
-    max_chars: int
-    completion: Completion | None = None
-
-    @property
-    def max_entries(self) -> int:
-        """In a completion choices and pieces of tokens are entries too."""
-        if self.completion is None:
-            return self.max_tokens
-        return self.max_tokens * self.completion.choices * PIECES_PER_TOKEN
-
-
 class Writer:
-    """Runs one answer; it can be stopped before it runs. `on_end` is called once, before readers see
-    the closing, and gives the one that stands.
+    """Runs one answer, from its beginning or from where another writer left it; it can be stopped before it
+    runs. `on_end` is called once, before readers see the closing, and gives the one that stands.
 
     The lock guards `_ended`: of a writer that comes to its end and a stop that lost patience with it,
     one closes the answer.
@@ -85,7 +58,9 @@ class Writer:
         self._lock = Lock()
         self._begun = False
         self._ended = False
-        self._started_s = runtime.monotonic()
+        self._begun_before = log.offset > 0
+        age_s = log.header.age_s(runtime.now()) if self._begun_before else 0.0
+        self._started_s = runtime.monotonic() - age_s
         self._stopped_s = 0.0
         self._first_s: float | None = None
         self._prompt: Prompt | None = None
@@ -99,8 +74,8 @@ class Writer:
         try:
             closing = self._closing(self._write(task))
         except LogClosed:
-            # Whoever did it says how it ended; what it holds here must be let go all the same.
-            logger.warning("an answer was closed under its writer", extra=named)
+            # Whoever did it says how it ends; what it holds here must be let go all the same.
+            logger.warning("an answer was taken from its writer", extra=named)
             closing = self._failed(INTERRUPTED)
         except Exception as exc:  # noqa: BLE001  (every answer is closed, whatever fails)
             closing = self._closing_after(exc)
@@ -127,7 +102,9 @@ class Writer:
         if self.stop.requested:
             return None
         self._prompt = prompt = self._prompt_of(task)
-        entries_left, chars_left = task.max_entries, task.max_chars
+        entries_left, chars_left = task.max_entries - self.log.offset, task.max_chars - self.log.size
+        if entries_left <= 0:
+            return Ended("length")
         with closed_after(task.model.provider.stream(prompt, self.stop)) as pieces:
             for piece in pieces:
                 if isinstance(piece, Ended):
@@ -166,7 +143,7 @@ class Writer:
         turns, self._dropped = fit(task.system, task.history, task.question, room)
         messages = [{"role": turn.role, "content": turn.content} for turn in turns]
         options = {} if task.temperature is None else {"temperature": task.temperature}
-        return Prompt(name, messages, task.max_tokens, options)
+        return Prompt(name, messages, task.max_tokens - self.log.offset, options, self.log.text)
 
     def _take_turns(self, entries: int) -> None:
         """Let others run after as many entries as one of them is handed at once: a model that is never
@@ -189,9 +166,17 @@ class Writer:
         self.log.seal()
         try:
             closing = self._on_end(self.log, closing)
-        finally:
-            self._tally.ended(closing)
-            self._streams.close(self.log, closing)
+        except TakenOver:
+            self._streams.let_go(self.log)
+        except Exception:
+            self._close(closing)
+            raise
+        else:
+            self._close(closing)
+
+    def _close(self, closing: Closing) -> None:
+        self._tally.ended(closing)
+        self._streams.close(self.log, closing)
 
     def _closing(self, ended: Ended | None) -> Closing:
         if ended is None:
@@ -215,7 +200,10 @@ class Writer:
         return self._finished(reason, None, closed_ms)
 
     def _finished(self, reason: str, usage: Usage | None, upstream_ms: float | None = None) -> Finished:
-        ttft_ms = None if self._first_s is None else round((self._first_s - self._started_s) * 1000, 1)
+        first_s = None if self._begun_before else self._first_s
+        ttft_ms = None if first_s is None else round((first_s - self._started_s) * 1000, 1)
+        if self._begun_before:
+            usage = None  # what was said is of the rest only
         return Finished(
             finish_reason=reason,
             tokens=self.log.count,

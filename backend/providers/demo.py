@@ -11,7 +11,7 @@ from typing import Any
 
 from backend.chat.context import TURN_OVERHEAD, estimate_tokens, text_of_message, text_of_prompt
 from backend.chat.errors import UpstreamError
-from backend.chat.events import Delta, Entry, Usage
+from backend.chat.events import Delta, Entry, Usage, size_of
 from backend.chat.ports import Ended, Piece, Prompt
 from backend.chat.stop import Stop
 from backend.providers.demo_calls import call_of, json_of
@@ -74,18 +74,20 @@ class Demo:
     def stream(self, prompt: Prompt, stop: Stop) -> Generator[Piece, None, None]:
         asked = [text_of_message(message) for message in prompt.messages if message.get("role") == "user"]
         script, question = read_script(asked.pop() if asked else "")
-        tokens, reason = _answer(prompt, script, question, asked)
+        answer, reason = _answer(prompt, script, question, asked)
+        begun = tokens_in(prompt.partial, answer)
+        tokens = answer[begun:]
         sent = min(len(tokens), prompt.max_tokens)
         choices = prompt.options.get("n") or 1
         rate = self._tokens_per_second if script.tps is None else script.tps
-        ends = [end for end in (script.fail, script.hang) if end is not None]
+        ends = [max(0, end - begun) for end in (script.fail, script.hang) if end is not None]
         for due in _paced(tokens[: min([sent, *ends])], rate, script.ttft, stop):
             yield due if choices == 1 else [piece for token in due for piece in _for_all(token, choices)]
         if stop.requested:
             return
-        if script.fail is not None and script.fail <= sent:
+        if script.fail is not None and script.fail <= begun + sent:
             raise UpstreamError("The demo model failed, as its script says")
-        if script.hang is not None and script.hang <= sent:
+        if script.hang is not None and script.hang <= begun + sent:
             stop.wait(STALL_S)
             return
         text = text_of_prompt(prompt.messages, prompt.options)
@@ -106,7 +108,18 @@ def _answer(prompt: Prompt, script: Script, question: str, earlier: list[str]) -
     tokens = _TOKEN.findall(until_any(text, prompt.options.get("stop")))
     if script.tokens is None or not tokens:
         return tokens, "stop"
-    return list(islice(cycle(tokens), min(script.tokens, prompt.max_tokens + 1))), "stop"
+    most = len(prompt.partial) + prompt.max_tokens + 1
+    return list(islice(cycle(tokens), min(script.tokens, most))), "stop"
+
+
+def tokens_in(partial: str, answer: Sequence[Entry]) -> int:
+    """How many tokens of the answer stand in the beginning of it."""
+    left = len(partial)
+    for number, token in enumerate(answer):
+        if left <= 0:
+            return number
+        left -= size_of(token)
+    return len(answer)
 
 
 def until_any(text: str, ends: Any) -> str:

@@ -7,7 +7,7 @@ import logging
 import random
 import ssl
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -48,12 +48,21 @@ LINGER_S = 0.05
 COMPLAINT_WAIT_S = 2.0
 MAX_WHOLE_BYTES = 8 << 20
 MAX_COMPLAINT_BYTES = 64 << 10
+PREFILL = "prefill"
+CONTINUES: Mapping[str, tuple[Mapping[str, object], Mapping[str, object]]] = {
+    PREFILL: ({}, {}),
+    "prefix": ({"prefix": True}, {}),
+    "continue_final_message": ({}, {"continue_final_message": True, "add_generation_prompt": False}),
+}
+"""What stands beside the beginning of an answer, and beside the messages, for upstreams to go on with it:
+nothing (Anthropic's models, OpenRouter), `prefix` (DeepSeek, Mistral), or two options (vLLM, SGLang)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
     """An OpenAI-compatible server. `base_url` is what stands before `/chat/completions`; `retries` are
-    the attempts after the first; `max_tokens_field` is what it calls the bound on an answer."""
+    the attempts after the first; `max_tokens_field` is what it calls the bound on an answer, `continues` how
+    it is asked to go on with one, one of CONTINUES; None: it does not."""
 
     name: str
     base_url: str
@@ -61,6 +70,7 @@ class Upstream:
     limits: TimeLimits = field(default_factory=TimeLimits)
     retries: int = 2
     max_tokens_field: str = "max_tokens"
+    continues: str | None = None
 
 
 class Refusal(Exception):
@@ -215,11 +225,18 @@ class OpenAI:
             **({} if any(name in options for name in MAX_TOKENS_FIELDS) else {field: prompt.max_tokens}),
             "model": prompt.model,
             "messages": prompt.messages,
+            **(self._begun(prompt) if prompt.partial else {}),
             "stream": True,
             "stream_options": {**options.get("stream_options", {}), "include_usage": True},
         }
         body = orjson.dumps(asked)
         return b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
+
+    def _begun(self, prompt: Prompt) -> dict[str, object]:
+        """The fields that have it go on with an answer."""
+        beside, options = CONTINUES[self._upstream.continues or PREFILL]
+        begun = {"role": "assistant", "content": prompt.partial, **beside}
+        return {"messages": [*prompt.messages, begun], **options}
 
     def _fault(self, exc: Exception) -> Broken | None:
         if isinstance(exc, Refusal):

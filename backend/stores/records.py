@@ -9,7 +9,7 @@ import orjson
 
 from backend.chat.errors import Complaint
 from backend.chat.events import Closing, Delta, Entry, Failed, Finished, Header, Route, Try, Usage
-from backend.chat.requests import Idempotency
+from backend.chat.requests import Asked, Idempotency
 from backend.chat.sessions import Message
 
 
@@ -21,6 +21,8 @@ def header_from_json(text: str) -> Header:
     values = orjson.loads(text)
     if values["idempotency"] is not None:
         values["idempotency"] = Idempotency(**values["idempotency"])
+    if values.get("asked") is not None:
+        values["asked"] = Asked(**values["asked"])
     return Header(**values)
 
 

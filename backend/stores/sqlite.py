@@ -137,6 +137,13 @@ class SqliteStreams:
         logs = [self._load(header.stream_id) for header in headers if not self._in_memory(header.stream_id)]
         return [log for log in logs if log is not None]
 
+    def take_over(self, log: Log, left: Header) -> bool:  # noqa: ARG002
+        """Readers are shown what the file has a moment later."""
+        return False
+
+    def let_go(self, log: Log) -> None:
+        """Nobody takes any over."""
+
     def sweep(self) -> None:
         self._close_unclosed()
         if self._runtime.monotonic() - self._swept_s < SWEEP_EVERY_S:

@@ -29,6 +29,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runtime", choices=LIBRARIES, default=next(iter(LIBRARIES)))
     parser.add_argument("--faults", help=f"some of {','.join(faults.KINDS)}")
     parser.add_argument("--workers", action="store_true", help="one parent with WORKERS=3")
+    parser.add_argument("--goes-on", action="store_true", help="with CONTINUE_INTERRUPTED=1")
     parser.add_argument("--minutes", type=float, default=120.0, help="begin no seed after so many")
     parser.add_argument("--keep", type=Path, help="an empty folder for the logs of the servers, which stay")
     return parser.parse_args()
@@ -44,7 +45,12 @@ async def run(given: argparse.Namespace, folder: Path) -> int:
     done = 0
     warm: dict[int, Size] = {}
     async with soak(
-        folder, given.runtime, streams=given.streams, kinds=kinds, workers=given.workers
+        folder,
+        given.runtime,
+        streams=given.streams,
+        kinds=kinds,
+        workers=given.workers,
+        goes_on=given.goes_on,
     ) as soaking:
         for number, seed in enumerate(seeds, 1):
             if time.monotonic() - began_s > given.minutes * 60:

@@ -43,15 +43,29 @@ class Size:
     threads: int
 
 
+MODELS = """
+[[upstream]]
+name = "chaos"
+base_url = "{url}"
+api_key_env = "CHAOS_KEY"
+models = ["chaos"]
+continues = "prefill"
+"""
+
+
 class Fleet:
-    """With `workers` one parent has the servers as its processes."""
+    """With `workers` one parent has the servers as its processes. `goes_on`: answers that one leaves behind
+    are gone on with by another, as far as they can be."""
 
     def __init__(
-        self, folder: Path, runtime: str, upstream: Upstream, redis: Redis, workers: bool = False
+        self, folder: Path, runtime: str, upstream: Upstream, redis: Redis, workers: bool, goes_on: bool
     ) -> None:
         self.redis = redis
         self.workers = workers
+        self.goes_on = goes_on
         self._folder = folder
+        models = folder / "models.toml"
+        models.write_text(MODELS.format(url=upstream.base_url))
         self._env = {
             "RUNTIME": runtime,
             "STORE_URL": redis.url,
@@ -59,8 +73,9 @@ class Fleet:
             "DRAIN_S": str(DRAIN_S),
             "MAX_STREAMS_PER_CALLER": "100000",
             "MAX_HANDSHAKES_PER_ADDRESS": "100000",
-            "OPENAI_BASE_URL": upstream.base_url,
-            "OPENAI_MODELS": "chaos",
+            "MODELS_FILE": str(models),
+            "DEFAULT_MODEL": "chaos",
+            "CONTINUE_INTERRUPTED": str(int(goes_on)),
             "STREAM_TTL": "120",
             "SESSION_TTL": "240",
             "LOG_LEVEL": "info",
@@ -72,7 +87,7 @@ class Fleet:
     def _start(self, number: int) -> Server:
         folder = self._folder / f"server{number}"
         folder.mkdir()
-        env = {**self._env, "OPENAI_API_KEY": f"{KEY}{number}"}
+        env = {**self._env, "CHAOS_KEY": f"{KEY}{number}"}
         if self.workers:
             env["WORKERS"] = str(SERVERS)
         return Server(folder, env)
@@ -172,13 +187,15 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet(folder: Path, runtime: str, upstream: Upstream, workers: bool) -> AsyncIterator[Fleet]:
+async def fleet(
+    folder: Path, runtime: str, upstream: Upstream, workers: bool, goes_on: bool
+) -> AsyncIterator[Fleet]:
     """Running."""
     async with AsyncExitStack() as stack:
         redis = Redis(folder / "redis", appendonly=True, auto_aof_rewrite_min_size="32mb")
         stack.callback(redis.close)
         await asyncio.to_thread(redis.start)
-        started = await asyncio.to_thread(Fleet, folder, runtime, upstream, redis, workers)
+        started = await asyncio.to_thread(Fleet, folder, runtime, upstream, redis, workers, goes_on)
         stack.callback(started.close)
         await started.ready()
         yield started

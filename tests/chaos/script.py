@@ -50,13 +50,12 @@ class Question:
     def text(self) -> str:
         return "".join(self.tokens)
 
-    @cached_property
-    def writes(self) -> list[bytes]:
-        """The body in HTTP's chunked encoding; all but the last hold tokens."""
-        events = [chunk(token) for token in self.tokens]
+    def writes(self, begun: int) -> list[bytes]:
+        """The body past so many tokens, in HTTP's chunked encoding; all but the last hold tokens."""
+        events = [chunk(token) for token in self.tokens[begun:]]
         steps = range(0, len(events), self.pieces_at_once)
         pieces = [b"".join(events[at : at + self.pieces_at_once]) for at in steps]
-        pieces.append(finish() + usage(3, len(self.tokens)) + DONE)
+        pieces.append(finish() + usage(3, len(events)) + DONE)
         framed = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces]
         framed[-1] += b"0\r\n\r\n"
         return framed
@@ -64,6 +63,12 @@ class Question:
     def text_between(self, first: int, last: int) -> str:
         """What the tokens after the first so many say, up to the last so many."""
         return self.text[self._ends[first] : self._ends[last]]
+
+    def begun(self, partial: str) -> int | None:
+        """How many tokens it is that stand in the beginning of the answer; None if that is not it."""
+        if len(partial) in self._ends and self.text.startswith(partial):
+            return self._ends.index(len(partial))
+        return None
 
     @cached_property
     def _ends(self) -> list[int]:

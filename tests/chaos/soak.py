@@ -149,8 +149,9 @@ async def soak(
     tokens: tuple[int, int] = (100, 300),
     kinds: Sequence[str] = all_faults.ALONE,
     workers: bool = False,
+    goes_on: bool = False,
 ) -> AsyncIterator[Soak]:
-    async with upstream() as answering, fleet(folder, runtime, answering, workers) as running:
+    async with upstream() as answering, fleet(folder, runtime, answering, workers, goes_on) as running:
         line = Line(running.proxy.port)
         line.slow(**SLOW)
         try:

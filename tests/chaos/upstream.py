@@ -22,10 +22,12 @@ BROKEN = (OSError, asyncio.IncompleteReadError)
 
 @dataclass(slots=True)
 class Call:
-    """A question that a server asked, from `began_s` to `ended_s`, by the monotonic clock."""
+    """A question that a server asked, from `began_s` to `ended_s`, by the monotonic clock; and how it said
+    that the answer begins."""
 
     server: int
     began_s: float
+    partial: str = ""
     ended_s: float | None = None
 
 
@@ -64,15 +66,16 @@ class Upstream:
     async def _answer(self, authorization: str, body: dict[str, object], writer: StreamWriter) -> None:
         messages = body["messages"]
         assert isinstance(messages, list)
+        partial = messages.pop()["content"] if messages[-1]["role"] == "assistant" else ""
         name = named_in(messages[-1]["content"])
         question = self._known[name] if name else None
         if name is None or question is None:
             raise ConnectionAbortedError(f"nobody asked {messages[-1]}")
-        call = Call(int(authorization.rpartition("-")[2]), time.monotonic())
+        call = Call(int(authorization.rpartition("-")[2]), time.monotonic(), partial)
         self.calls[name].append(call)
         try:
             writer.write(HEAD)
-            for number, write in enumerate(question.writes):
+            for number, write in enumerate(question.writes(question.begun(partial) or 0)):
                 due_s = call.began_s + number * question.gap_s
                 await asyncio.sleep(max(0.0, due_s - time.monotonic()))
                 writer.write(write)

@@ -49,7 +49,7 @@ async def verdicts(
         by_question[reader.question.number].append(reader)
     for reader in sound:
         calls = upstream.calls[reader.question.seed, reader.question.number]
-        wrong += [Wrong(kind, what, reader) for kind, what in faults_of(reader, calls, damage, fleet.workers)]
+        wrong += [Wrong(kind, what, reader) for kind, what in faults_of(reader, calls, damage, fleet)]
     waiting = asyncio.Semaphore(16)
     for found in await asyncio.gather(*[kept(each[0], network, waiting) for each in by_question.values()]):
         wrong += found
@@ -61,7 +61,7 @@ async def verdicts(
 
 
 def faults_of(
-    reader: Reader, calls: Sequence[Call], damage: Damage, any_server: bool
+    reader: Reader, calls: Sequence[Call], damage: Damage, fleet: Fleet
 ) -> Iterator[tuple[str, str]]:
     """Of what it got: `take` has seen that it is a prefix of the script."""
     if reader.ended == "done":
@@ -71,10 +71,13 @@ def faults_of(
             yield "full_response", f"{reader.full_response!r:.300}"
         if reader.finish_reason != "stop":
             yield "end", f"finish_reason {reader.finish_reason}"
-    elif not any(may_be_lost(call, damage, any_server) for call in calls) and (calls or not damage.harmed):
+    elif not any(may_be_lost(call, damage, fleet.workers) for call in calls) and (calls or not damage.harmed):
         yield "interrupted", "and nothing had happened to its server"
-    if len(calls) > 1:
+    if len(calls) > 1 and not (fleet.goes_on and damage.harmed):
         yield "calls", f"the upstream was asked {len(calls)} times, by servers {[c.server for c in calls]}"
+    for call in calls:
+        if reader.question.begun(call.partial) is None:
+            yield "partial", f"the upstream was given {call.partial!r:.300} as its beginning"
     if reader.habits.follows is False and not calls and reader.ended == "done":
         yield "calls", "the upstream was not asked"
 

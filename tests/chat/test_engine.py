@@ -8,7 +8,6 @@ import pytest
 
 from backend.chat.caps import Caps
 from backend.chat.context import estimate_tokens
-from backend.chat.engine import Limits
 from backend.chat.errors import (
     IdempotencyMismatch,
     ModelNotFound,
@@ -24,7 +23,7 @@ from backend.chat.log import Log
 from backend.chat.peers import Alone
 from backend.chat.ports import Ended
 from backend.chat.requests import Caller, ChatRequest, Completion
-from backend.chat.writer import PIECES_PER_TOKEN
+from backend.chat.tasks import PIECES_PER_TOKEN, Limits
 from tests.chat.world import ALICE, BOB, HELLO, ME, World
 from tests.fakes.provider import Scripted, saying, until_stopped
 
@@ -548,6 +547,9 @@ class Doorman:
         if self.refusal:
             raise self.refusal
         self.admitted += 1
+
+    def resume(self, header: Header) -> None:
+        raise AssertionError("nothing is resumed")
 
     def settle(self, header: Header, closing: Closing | None) -> None:
         self.settled.append(closing)

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from backend.chat.engine import Engine, Limits
+from backend.chat.engine import Engine
 from backend.chat.errors import NotFound
 from backend.chat.events import Failed, Finished, Header, Usage
 from backend.chat.requests import Caller, ChatRequest, Idempotency
 from backend.chat.rooms import Rooms
 from backend.chat.sessions import Message, Session
+from backend.chat.tasks import Limits
 from backend.providers.catalog import Catalog
 from backend.stores.database import Database
 from backend.stores.sqlite import SqliteStreams

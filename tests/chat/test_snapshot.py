@@ -7,11 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from backend.chat.conversations import Conversations
-from backend.chat.engine import Engine, Limits
+from backend.chat.engine import Engine
 from backend.chat.errors import NotFound
 from backend.chat.requests import Caller, ChatRequest
 from backend.chat.rooms import Rooms
 from backend.chat.snapshot import Snapshot
+from backend.chat.tasks import Limits
 from backend.providers.catalog import Catalog
 from tests.fakes.provider import Scripted, saying, until_stopped
 from tests.stores.kinds import Stores

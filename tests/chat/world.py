@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from backend.chat.context import estimate_tokens
 from backend.chat.conversations import Conversations
-from backend.chat.engine import Engine, Limits
+from backend.chat.engine import Engine
 from backend.chat.events import Closing, Price
 from backend.chat.log import Log
 from backend.chat.peers import Peers
@@ -14,6 +14,7 @@ from backend.chat.ports import Admission, TokenCounter
 from backend.chat.requests import Caller, ChatRequest
 from backend.chat.rooms import Rooms
 from backend.chat.sessions import Message
+from backend.chat.tasks import Limits
 from backend.providers.catalog import Catalog
 from backend.stores.memory import MemorySessions, MemoryStreams
 from tests.fakes.provider import Scripted

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from email.message import Message
 from email.utils import formatdate
 from pathlib import Path
@@ -153,6 +154,28 @@ def test_an_answer_is_its_entries_in_order_then_its_end(make: Make) -> None:
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+
+
+@pytest.mark.parametrize(
+    ("how", "beside", "options"),
+    [
+        ("prefill", {}, {}),
+        ("prefix", {"prefix": True}, {}),
+        ("continue_final_message", {}, {"continue_final_message": True, "add_generation_prompt": False}),
+    ],
+)
+def test_an_upstream_is_asked_to_go_on_with_an_answer_in_its_own_way(
+    how: str, beside: dict[str, Any], options: dict[str, Any]
+) -> None:
+    with FakeUpstream(answer(["lo"])) as upstream:
+        provider = OpenAI(Upstream("fake", upstream.base_url, continues=how))
+        pieces = list(provider.stream(replace(PROMPT, partial="Hel"), new_stop()))
+        provider.close()
+    assert ["lo"] in pieces
+    body = upstream.requests[0].body
+    assert body["messages"] == [*PROMPT.messages, {"role": "assistant", "content": "Hel", **beside}]
+    assert {name: body[name] for name in options} == options
+    assert set(body) == {"model", "messages", "max_tokens", "stream", "stream_options", *options}
 
 
 def test_the_bound_of_an_answer_goes_by_the_name_the_upstream_knows() -> None:

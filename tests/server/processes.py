@@ -38,18 +38,27 @@ def said(count: int) -> str:
 
 
 def script_of(body: dict[str, Any]) -> Script:
-    """`… 40 tokens every 0.02 s …` is answered so."""
+    """`… 40 tokens every 0.02 s …` is answered so; the rest of it, where the beginning is given."""
     text = question_in(body)
     if HANGS in text:
         return [head(), chunk("half"), stall()]
     found = _ASKED.search(text)
     assert found is not None, text
-    return answer(tokens_of(int(found[1])), gap_s=float(found[2] or 0))
+    tokens = tokens_of(int(found[1]))
+    partial = partial_in(body)
+    begun = next(n for n in range(len(tokens) + 1) if said(n) == partial)
+    return answer(tokens[begun:], gap_s=float(found[2] or 0))
 
 
 def question_in(body: dict[str, Any]) -> str:
     """The last one, after what was said before."""
-    return str(body["messages"][-1]["content"])
+    return str([message for message in body["messages"] if message["role"] == "user"][-1]["content"])
+
+
+def partial_in(body: dict[str, Any]) -> str:
+    """The beginning of the answer that is wanted."""
+    last = body["messages"][-1]
+    return str(last["content"]) if last["role"] == "assistant" else ""
 
 
 class Upstream(FakeUpstream):

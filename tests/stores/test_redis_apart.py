@@ -137,7 +137,7 @@ def test_what_a_process_could_not_end_before_it_left_is_ended_by_another(
     finally:
         redis_server.command("CONFIG", "SET", "maxmemory", "0")
     followed = b.streams.get("", "t")
-    until(lambda: b.streams.abandoned() == [followed], "it is found", 5)
+    until(lambda: list(b.streams.abandoned()) == [followed], "it is found", 5)
 
 
 def test_a_process_that_leaves_nothing_behind_is_forgotten(opened: Open, redis_server: Redis) -> None:
@@ -158,7 +158,7 @@ def test_what_a_dead_process_held_of_an_ended_answer_is_let_go(opened: Open, red
     for key in keys:
         redis_server.command("SADD", key, "t")
     redis_server.command("ZADD", PROCESSES, 0, "dead")
-    until(lambda: a.streams.abandoned() or not redis_server.client.exists(*keys), "all is let go", 5)
+    until(lambda: list(a.streams.abandoned()) or not redis_server.client.exists(*keys), "all is let go", 5)
 
 
 def test_an_answer_that_begins_while_it_is_looked_for_is_not_there_yet(

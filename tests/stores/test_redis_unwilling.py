@@ -140,7 +140,7 @@ def test_leases_are_renewed_again_and_nobody_is_taken_for_dead_before(
         return redis.client.exists(lease_of(a), lease_of(b)) == 2
 
     until(both_are_back, "both have a lease again", 5)
-    assert a.streams.abandoned() == b.streams.abandoned() == []
+    assert list(a.streams.abandoned()) == list(b.streams.abandoned()) == []
     assert log.closing is None
 
 

@@ -54,13 +54,11 @@ end
 def begun(header: Header) -> list[Command]:
     """It is among those that run, and its log begins. The second reply is how many its caller has."""
     log, caller = StreamKeys(header.stream_id).log, caller_key(header)
-    live = ProcessKeys(header.writer).live
     return [
         ("SADD", caller, header.stream_id),
         ("SCARD", caller),
         ("EXPIRE", caller, KEPT_RUNNING_S),
-        ("SADD", live, header.stream_id),
-        ("EXPIRE", live, KEPT_RUNNING_S),
+        *looked_after(header.writer, header.stream_id),
         rows.header_row(log, header),
         ("EXPIRE", log, KEPT_RUNNING_S),
     ]
@@ -76,6 +74,17 @@ def claim_key(header: Header, idempotency: Idempotency, gone: bytes = b"") -> Co
     """The same for its key."""
     place = idempotency_key(idempotency)
     return ("EVAL", CLAIM, 1, place, key_value(header), gone, KEPT_RUNNING_S)
+
+
+def looked_after(process: str, stream_id: str) -> list[Command]:
+    """It is among those that this process writes."""
+    live = ProcessKeys(process).live
+    return [("SADD", live, stream_id), ("EXPIRE", live, KEPT_RUNNING_S)]
+
+
+def left_alone(process: str, stream_id: str) -> Command:
+    """It is not."""
+    return ("SREM", ProcessKeys(process).live, stream_id)
 
 
 def again(header: Header) -> list[Command]:
@@ -121,7 +130,7 @@ def discarded(log: Log) -> list[Command]:
         end: list[Command] = [("DEL", of_stream.log)]
     else:
         end = [
-            rows.seal_row(of_stream.log, log.closing),
+            rows.seal_row(of_stream.log, log.closing, header.epoch),
             rows.end_row(of_stream.log, rows.DISCARDED),
             ("EXPIRE", of_stream.log, DISCARDED_S),
         ]
@@ -150,5 +159,5 @@ def let_go(header: Header) -> list[Command]:
     """It is no more among those that run."""
     return [
         ("SREM", caller_key(header), header.stream_id),
-        ("SREM", ProcessKeys(header.writer).live, header.stream_id),
+        left_alone(header.writer, header.stream_id),
     ]

@@ -70,7 +70,7 @@ class Mirrors:
         """Up to date; None if there is no such answer. Raises Unavailable."""
         log = self._logs.get(stream_id)
         key = StreamKeys(stream_id).log
-        found, there = self._link.do(rows.after(key, log.offset if log else 0), ("EXISTS", key))
+        found, there = self._link.do(rows.after(key, *place_of(log)), ("EXISTS", key))
         if not there or rows.discarded(found):
             return None
         if log is None:
@@ -84,6 +84,17 @@ class Mirrors:
             self._seen[log] = _Seen(self._runtime.monotonic())
             self._announce([log])
         return log
+
+    def adopt(self, log: Log) -> None:
+        """One that was written here is written elsewhere now."""
+        self._logs[log.header.stream_id] = log
+        self._seen[log] = _Seen(self._runtime.monotonic())
+        self._fetching.add(log.header.stream_id)
+
+    def let_go(self, log: Log) -> None:
+        """It is written here now."""
+        self._logs.pop(log.header.stream_id, None)
+        self._seen.pop(log, None)
 
     def refused(self, stream_id: str) -> Log | None:
         """An answer that was discarded when others may have joined it, with the closing that tells them why;
@@ -145,7 +156,7 @@ class Mirrors:
             commands: list[Command] = []
             for log in some:
                 key = StreamKeys(log.header.stream_id).log
-                commands += [rows.after(key, log.offset), ("EXISTS", key)]
+                commands += [rows.after(key, *place_of(log)), ("EXISTS", key)]
             replies = self._link.do(*commands)
             for log, found, there in zip(some, replies[::2], replies[1::2], strict=True):
                 if there:
@@ -154,6 +165,7 @@ class Mirrors:
                     self._miss(log)
 
     def _feed(self, log: Log, found: list[rows.Row]) -> None:
+        writer = log.header.writer
         with self._lock:
             try:
                 rows.feed(log, found)
@@ -161,6 +173,8 @@ class Mirrors:
                 self._lose(log)
             if seen := self._seen.get(log):
                 seen.at_s, seen.missing_since_s = self._runtime.monotonic(), None
+        if log.header.writer != writer:
+            self._announce([log])
 
     def _miss(self, log: Log) -> None:
         """Its writer may write it again; its readers are told if that takes too long."""
@@ -174,6 +188,11 @@ class Mirrors:
         logger.error("an answer was lost in Redis", extra={"stream_id": log.header.stream_id})
         exc, at = INTERRUPTED, self._runtime.now()
         log.close(Failed(exc.type, exc.status, exc.message, log.count, at, tail_lost=True))
+
+
+def place_of(log: Log | None) -> tuple[int, int]:
+    """The offset and the epoch up to which it is read."""
+    return (log.offset, log.header.epoch) if log else (0, 0)
 
 
 class Audience:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 import orjson
 
@@ -17,7 +20,7 @@ from backend.chat.errors import (
 )
 from backend.chat.events import Closing, Entry, Failed, Header
 from backend.chat.keeper import named
-from backend.chat.log import Log
+from backend.chat.log import Log, TakenOver
 from backend.chat.ports import Runtime
 from backend.chat.requests import Idempotency
 from backend.stores.memory import expired_stream, unknown_stream
@@ -34,6 +37,8 @@ logger = logging.getLogger(__name__)
 KEPT_ENDED_S = 5.0
 """How long this process can still write an ended answer again: a Redis that is killed may lose a second or
 two of what it said to have (`appendfsync everysec`)."""
+CLOCKS_APART_S = 2.0
+"""How much older an answer may be than two machines' clocks say."""
 
 
 class RedisStreams:
@@ -123,24 +128,31 @@ class RedisStreams:
         self._audience.tell(log)
 
     def seal(self, log: Log, closing: Closing) -> Closing:
-        own = self._own.get(log.header.stream_id)
+        stream_id = log.header.stream_id
+        own = self._own.get(stream_id)
+        if own is None and stream_id in self._unclosed:
+            own = self._unclosed[stream_id][0]
         if own is not None:
             return self._writing.seal(own, closing)
         if log.closing is not None:
             return log.closing
         closing = self._writing.seal(self._writing.begin(log), closing)
         # What its writer added before the seal, if it lives after all.
-        self._mirrors.get(log.header.stream_id)
+        self._mirrors.get(stream_id)
         return closing
 
     def close(self, log: Log, closing: Closing) -> None:
-        """What Redis does not take is tried again: readers are not made to wait for it."""
+        """What Redis does not take is tried again: readers are not made to wait for it. One that others go on
+        with stays open."""
         stream_id = log.header.stream_id
         if log.closing is not None and stream_id not in self._own:
             return
         own = self._own_of(log)
         try:
             closing = self._close(own, closing)
+        except TakenOver:
+            self.let_go(log)
+            return
         except Unavailable:
             logger.error("an answer could not be closed in Redis; trying again", extra=named(log.header))
             own.generation = None
@@ -173,18 +185,49 @@ class RedisStreams:
                     commands.append(("SREM", streams, stream_id))
             self._link.do(*commands)
 
-    def abandoned(self) -> list[Log]:
-        found, generation = [], self._link.generation
+    def abandoned(self) -> Iterator[Log]:
+        generation = self._link.generation
         if self._looked_through != generation:
-            found += self._left_by(self._presence.name)
-            if not found:
+            mine = 0
+            for log in self._left_by(self._presence.name):
+                mine += 1
+                yield log
+            if not mine:
                 self._looked_through = generation
         for process in self._presence.gone():
-            left = self._left_by(process)
+            left = 0
+            for log in self._left_by(process):
+                left += 1
+                yield log
             if not left:
                 self._presence.buried(process)
-            found += left
-        return found
+
+    def take_over(self, log: Log, left: Header) -> bool:
+        """Not where Redis may have lost something since the answer began: readers may have more of it."""
+        if log.header.epoch != left.epoch:
+            raise TakenOver(left.stream_id)
+        header = replace(left, writer=self._presence.name, epoch=left.epoch + 1)
+        age_s = left.age_s(self._runtime.now()) + CLOCKS_APART_S
+        unbroken = self._runtime.monotonic() - self._link.changed_s > age_s
+        taking = rows.take_over(
+            StreamKeys(left.stream_id).log, header, log, None if unbroken else math.ceil(age_s)
+        )
+        # Among ours first: nobody would look after it if we died in between.
+        self._link.do(*holdings.looked_after(header.writer, header.stream_id))
+        taken = self._link.get(*taking)
+        self._link.do(holdings.left_alone((left if taken else header).writer, header.stream_id))
+        if not taken:
+            return False
+        self._mirrors.let_go(log)
+        log.header = header
+        own = self._own[header.stream_id] = self._writing.begin(log)
+        own.seen_s = self._runtime.monotonic()
+        return True
+
+    def let_go(self, log: Log) -> None:
+        self._own.pop(log.header.stream_id, None)
+        log.reopen()
+        self._mirrors.adopt(log)
 
     def sweep(self) -> None:
         self._audience.sweep()
@@ -203,9 +246,14 @@ class RedisStreams:
     def _close_unclosed(self) -> None:
         for stream_id, (own, closing) in list(self._unclosed.items()):
             with suppress(Unavailable):
-                self._close(own, closing)
+                try:
+                    self._close(own, closing)
+                    self._remember(own)
+                except TakenOver:
+                    logger.error(
+                        "others go on with an answer that has ended here", extra=named(own.log.header)
+                    )
                 self._unclosed.pop(stream_id, None)
-                self._remember(own)
 
     def _ended_here(self, stream_id: str) -> Own | None:
         """One whose end Redis may not have, nor its message, although it had said so."""
@@ -285,11 +333,10 @@ class RedisStreams:
         self._link.call(*holdings.discarded(log))
         self._audience.tell(log)
 
-    def _left_by(self, process: str) -> list[Log]:
+    def _left_by(self, process: str) -> Iterator[Log]:
         """What a process was writing when it died; of this one, what Redis has forgotten to have ended. While
         it is remembered here, it is all there to be ended again."""
         live = ProcessKeys(process).live
-        found = []
         for name in self._link.get("SMEMBERS", live):
             stream_id = name.decode()
             if stream_id in self._undone or (stream_id in self._unclosed and process != self._presence.name):
@@ -300,14 +347,17 @@ class RedisStreams:
             if stream_id in self._own:
                 log = self._own[stream_id].log
                 if log.closing is not None:
-                    found.append(log)
+                    yield log
+                elif process != self._presence.name:
+                    self._link.do(holdings.left_alone(process, stream_id))
                 continue
             left = self._mirrors.get(stream_id)
-            if left is not None and left.closing is None:
-                found.append(left)
+            if left is not None and left.header.writer != process:
+                self._link.do(holdings.left_alone(process, stream_id))  # another goes on with it
+            elif left is not None and left.closing is None:
+                yield left
             else:
                 self._link.do(("SREM", live, stream_id), *(holdings.let_go(left.header) if left else ()))
-        return found
 
 
 def joined_by(header: Header, running: Log) -> Log:

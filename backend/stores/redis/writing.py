@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from backend.chat.errors import Unavailable
 from backend.chat.events import Closing, Entry, Route
 from backend.chat.keeper import named
-from backend.chat.log import Log, LogClosed
+from backend.chat.log import Log, LogClosed, TakenOver
 from backend.chat.ports import Runtime
 from backend.chat.writer import INTERRUPTED
 from backend.stores.redis import holdings, rows
@@ -37,6 +37,7 @@ class Own:
     key: str
     """Of its stream."""
     begun_s: float
+    epoch: int
     generation: int | None
     route: Route | None = None
     closing: Closing | None = None
@@ -52,10 +53,10 @@ class Own:
 class Writing:
     """What a log has is in Redis: readers see nothing before Redis has said that it has it.
 
-    The writer's memory is the truth until somebody else ends the answer: whatever a Redis that was restarted
-    or replaced has lost of it is written again. One that is not there at all was lost, too: whoever had ended
-    it would have left it there for `ttl_s`. A write of which it is not known whether it was done is
-    looked up before it is done again.
+    The writer's memory is the truth until somebody else ends the answer or goes on with it: whatever a Redis
+    that was restarted or replaced has lost of it is written again. One that is not there at all was lost,
+    too: whoever had ended it would have left it there for `ttl_s`. A write of which it is not known whether
+    it was done is looked up before it is done again.
     """
 
     def __init__(self, link: Link, runtime: Runtime, presence: Presence, ttl_s: float) -> None:
@@ -66,21 +67,21 @@ class Writing:
 
     def begin(self, log: Log) -> Own:
         key = StreamKeys(log.header.stream_id).log
-        return Own(log, key, self._runtime.monotonic(), self._link.generation)
+        return Own(log, key, self._runtime.monotonic(), log.header.epoch, self._link.generation)
 
     def append(self, own: Own, entries: list[Entry]) -> None:
-        """Raises LogClosed, and Unavailable when Redis stays away."""
+        """Raises LogClosed, TakenOver, and Unavailable when Redis stays away."""
         log = own.log
         first, end = log.offset + 1, log.offset + len(entries)
         route = log.route if log.route is not own.route else None
-        row = rows.entries_row(own.key, first, entries, route)
+        row = rows.entries_row(own.key, first, entries, route, own.epoch)
         self._write(own, lambda: row, end)
         own.route = log.route
         log.complete(entries)  # it may have been sealed since
 
     def seal(self, own: Own, closing: Closing) -> Closing:
-        """The closing that stands. Raises Unavailable when Redis stays away; at once for one that is
-        interrupted: without us, others close it so."""
+        """The closing that stands. Raises TakenOver, and Unavailable when Redis stays away; at once for one
+        that is interrupted: without us, others close it so."""
         if own.closing is None or own.generation is None:
             log, closing = own.log, own.closing or closing
             key, count = own.key, log.count
@@ -89,13 +90,15 @@ class Writing:
                 """With the count of all that Redis turned out to have taken of the answer."""
                 nonlocal closing
                 closing = closing if log.count == count else replace(closing, tokens=log.count)
-                return rows.seal_row(key, closing)
+                return rows.seal_row(key, closing, own.epoch)
 
             try:
                 is_urgent = closing.state == INTERRUPTED.type
                 patience_s = 0.0 if is_urgent else PATIENCE_S
                 self._write(own, row, None, patience_s)
                 own.closing = closing
+            except TakenOver:
+                raise
             except LogClosed:
                 own.closing = self._closing_that_stands(log) or closing
                 own.generation = self._link.generation
@@ -161,25 +164,30 @@ class Writing:
 
     def _catch_up(self, own: Own, end: int | None) -> bool:
         """Have Redis know all that the log has; whether it is at offset `end` already. Raises LogClosed when
-        the answer has been ended."""
-        log = own.log
-        key = own.key
+        the answer has been ended, TakenOver when another goes on with it."""
+        log, key, header = own.log, own.key, own.log.header
         top = self._link.get(*rows.last(key))
         if not top:
             self._write_again(own)
             return False
-        fields, offset = top[0][1], rows.offset_of(top[0])
+        fields, (epoch, offset) = top[0][1], rows.place_of(top[0])
         if b"c" in fields or b"x" in fields:
             self._closing_that_stands(log)  # what was written unheard is read here, too
-            raise LogClosed(log.header.stream_id)
+            raise LogClosed(header.stream_id)
+        if epoch > own.epoch:
+            raise TakenOver(header.stream_id)
+        lost: list[Command] = []
+        if epoch < own.epoch:
+            lost.append(rows.epoch_row(key, header, offset))
         if offset < log.offset:
-            logger.warning(
-                "Redis has lost the end of an answer; it is written again", extra=named(log.header)
-            )
+            missing = log.read(offset).entries
+            lost.append(rows.entries_row(key, offset + 1, missing, log.route, own.epoch))
+        if lost:
+            logger.warning("Redis has lost the end of an answer; it is written again", extra=named(header))
             # Where others have ended it meanwhile this is refused, as is what follows.
-            self._link.call(rows.entries_row(key, offset + 1, log.read(offset).entries))
+            self._link.call(*lost)
         elif end is None and offset > log.offset:
-            rows.feed(log, self._link.get(*rows.after(key, log.offset)))
+            rows.feed(log, self._link.get(*rows.after(key, log.offset, own.epoch)))
         return offset == end
 
     def _write_again(self, own: Own) -> None:
@@ -193,13 +201,14 @@ class Writing:
         entries = log.read(0).entries
         commands: list[Command] = [rows.header_row(key, header), ("EXPIRE", key, holdings.KEPT_RUNNING_S)]
         if entries:
-            commands.append(rows.entries_row(key, 1, entries, log.route))
+            commands.append(rows.entries_row(key, 1, entries, log.route, own.epoch))
         # What somebody else has written again by now is refused, and there all the same.
         self._link.call(*commands, *holdings.again(header))
 
     def _closing_that_stands(self, log: Log) -> Closing | None:
         """Of an answer that somebody has ended; what the log lacks of it is added."""
-        found = self._link.get(*rows.after(StreamKeys(log.header.stream_id).log, log.offset))
+        header = log.header
+        found = self._link.get(*rows.after(StreamKeys(header.stream_id).log, log.offset, header.epoch))
         for row in found:
             if b"e" in row[1]:
                 rows.feed(log, [row])

@@ -1,0 +1,121 @@
+"""What a writer has to do: for a question that was just asked, and for an answer that was left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backend.chat.errors import ModelNotFound
+from backend.chat.events import Header
+from backend.chat.log import Log
+from backend.chat.ports import Model, Models, SessionStore
+from backend.chat.requests import Asked, ChatRequest, Completion
+from backend.chat.sessions import Message, Session, title_from
+
+PIECES_PER_TOKEN = 16
+"""An upstream may send a token in pieces, and more of it than it counts, but not without end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`detach_grace_s` None lets an answer that nobody follows run to its end. `goes_on`: so does one whose
+    process dies, where others can write the rest."""
+
+    max_answer_tokens: int = 4096
+    max_answer_chars: int = 1_000_000
+    detach_grace_s: float | None = None
+    goes_on: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Everything a writer needs, as plain data. `max_tokens` bounds the entries, `max_chars` what is in
+    them. A `completion` stands for the system prompt, history, question and temperature."""
+
+    model: Model
+    system: str | None
+    history: Sequence[Message]
+    question: str
+    temperature: float | None
+    max_tokens: int
+    max_chars: int
+    completion: Completion | None = None
+
+    @property
+    def max_entries(self) -> int:
+        """In a completion choices and pieces of tokens are entries too."""
+        if self.completion is None:
+            return self.max_tokens
+        return self.max_tokens * self.completion.choices * PIECES_PER_TOKEN
+
+
+class Tasks:
+    """Makes them, of what is asked and what is kept."""
+
+    def __init__(self, models: Models, sessions: SessionStore, limits: Limits) -> None:
+        self._models = models
+        self._sessions = sessions
+        self._limits = limits
+
+    def asked(self, session: Session | None, request: ChatRequest) -> Asked | None:
+        """What a header keeps of it, if others are to be able to go on with the answer: only what stands in a
+        session can be read again."""
+        if session is None or not self._limits.goes_on:
+            return None
+        return Asked(
+            session.system if request.system is None else request.system,
+            request.temperature,
+            request.max_tokens or self._limits.max_answer_tokens,
+            request.runs_on,
+        )
+
+    def begin(self, header: Header, session: Session | None, model: Model, request: ChatRequest) -> Task:
+        """Save the question and gather what the writer needs. The log exists, so no other question can
+        come between the history and this one."""
+        history: Sequence[Message] = ()
+        if session is not None:
+            if request.target_session_id:
+                history = self._sessions.messages(header.owner, session.session_id)
+            question = Message(header.question_id, "user", request.message, "done", header.created_at)
+            self._sessions.ask(session, question, title_from(request.message))
+        kept_system = session.system if session else None
+        return Task(
+            model=model,
+            system=kept_system if request.system is None else request.system,
+            history=history,
+            question=request.message,
+            temperature=request.temperature,
+            max_tokens=request.max_tokens or self._limits.max_answer_tokens,
+            max_chars=self._limits.max_answer_chars,
+            completion=request.completion,
+        )
+
+    def goes_on(self, log: Log) -> bool:
+        """Whether others may go on with it when its process is gone."""
+        return self._limits.goes_on and log.header.asked is not None
+
+    def again(self, log: Log) -> Task | None:
+        """The task of an answer that was left behind; None if nobody can go on with it: what was asked is not
+        known, its model cannot, or it is more than text."""
+        header = log.header
+        if header.asked is None or header.session_id is None or not self.goes_on(log):
+            return None
+        if any(entry.__class__ is not str for entry in log.read(0).entries):
+            return None
+        try:
+            model = self._models.find(header.model)
+        except ModelNotFound:
+            return None
+        messages = self._sessions.messages(header.owner, header.session_id)
+        places = [n for n, message in enumerate(messages) if message.id == header.question_id]
+        if not places or not model.continues:
+            return None
+        return Task(
+            model=model,
+            system=header.asked.system,
+            history=messages[: places[0]],
+            question=messages[places[0]].content,
+            temperature=header.asked.temperature,
+            max_tokens=header.asked.max_tokens,
+            max_chars=self._limits.max_answer_chars,
+        )

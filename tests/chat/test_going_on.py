@@ -1,0 +1,205 @@
+"""An answer that was left behind and goes on here, or cannot."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from backend.chat.caps import Caps
+from backend.chat.engine import Engine
+from backend.chat.errors import Unavailable
+from backend.chat.events import Closing, Delta, Entry, Failed, Finished, Header, Usage
+from backend.chat.log import Log, TakenOver
+from backend.chat.ports import Ended
+from backend.chat.requests import Asked
+from backend.chat.rooms import Rooms
+from backend.chat.sessions import Message, Session
+from backend.chat.tasks import Limits
+from backend.providers.catalog import Catalog
+from backend.stores.memory import MemorySessions, MemoryStreams
+from tests.chat.world import HELLO, ME
+from tests.fakes.provider import Scripted, saying, until_stopped
+from tests.fakes.runtime import ThreadRuntime
+
+GOES_ON = Limits(goes_on=True, max_answer_tokens=5)
+ASKED = Asked("be brief", 0.5, 5, runs_on=True)
+
+
+class Left(MemoryStreams):
+    """Has one answer that was left behind. `takes`: it can be taken over; `taken`: another has it since."""
+
+    takes = True
+    taken = False
+    away = False
+
+    def leave(self, header: Header, entries: list[Entry]) -> Log:
+        self.log = self.create(header)
+        self.log.append(entries)
+        return self.log
+
+    def abandoned(self) -> list[Log]:
+        return [self.log] if self.log.closing is None and not self.log.header.epoch else []
+
+    def take_over(self, log: Log, left: Header) -> bool:
+        if self.takes:
+            log.header = replace(log.header, writer="me", epoch=log.header.epoch + 1)
+        return self.takes
+
+    def append(self, log: Log, entries: list[Entry]) -> None:
+        if self.taken:
+            raise TakenOver(log.header.stream_id)
+        super().append(log, entries)
+
+    def seal(self, log: Log, closing: Closing) -> Closing:
+        if self.taken:
+            raise TakenOver(log.header.stream_id)
+        if self.away:
+            raise Unavailable("away")
+        return super().seal(log, closing)
+
+    def let_go(self, log: Log) -> None:
+        self.let = log
+
+
+class World:
+    def __init__(self, provider: Scripted, *, continues: bool = True, limits: Limits = GOES_ON) -> None:
+        self.runtime = ThreadRuntime()
+        self.sessions = MemorySessions(self.runtime, None, 10**7, 100)
+        self.streams = Left(self.runtime, 3600, 10**7)
+        self.caps = Caps(100, 1)
+        catalog = Catalog([replace(provider.model(), continues=continues)])
+        self.engine = Engine(catalog, self.sessions, self.streams, self.runtime, Rooms(), limits, [self.caps])
+        at = self.runtime.now()
+        session = Session("", "s", None, None, None, at, at)
+        self.header = Header("t", "", "s", "q", "a", "scripted", at, "127.0.0.1", asked=ASKED)
+        for number, text in enumerate(["before", "why?"]):
+            self.sessions.ask(session, Message("q" if number else "q0", "user", text, "done", at), text)
+            if not number:
+                self.sessions.answer("", "s", Message("a0", "assistant", "so", "done", at))
+
+    def ended(self) -> Closing:
+        log = self.streams.log
+        assert log.wait_closed(10)
+        self.runtime.join()
+        assert log.closing is not None
+        return log.closing
+
+
+def test_the_rest_is_asked_for_with_all_that_was_asked_and_written_behind_it() -> None:
+    provider = Scripted([" two", " three"], Ended("stop", Usage(1, 2, 3)))
+    world = World(provider)
+    log = world.streams.leave(world.header, ["one"])
+    world.engine.recover()
+    closing = world.ended()
+    [prompt] = provider.prompts
+    assert [message["content"] for message in prompt.messages] == ["be brief", "before", "so", "why?"]
+    assert (prompt.partial, prompt.max_tokens, prompt.options) == ("one", 4, {"temperature": 0.5})
+    assert log.read(0).entries == ["one", " two", " three"]
+    assert isinstance(closing, Finished)
+    assert (closing.finish_reason, closing.tokens, closing.ttft_ms) == ("stop", 3, None)
+    assert closing.usage.estimated, "what the upstream says is of the rest only"
+    assert closing.usage.completion_tokens == 4, "of all of it"
+    assert world.sessions.messages("", "s")[-1].content == "one two three"
+    world.engine.open(ME, HELLO).wait_closed(10)
+    assert world.engine.live_count == 0
+
+
+def test_an_answer_that_was_left_before_its_first_token_is_as_good_as_new() -> None:
+    provider = Scripted(["one"], Ended("stop", Usage(1, 2, 3)))
+    world = World(provider)
+    world.streams.leave(world.header, [])
+    world.engine.recover()
+    closing = world.ended()
+    assert isinstance(closing, Finished)
+    assert (closing.usage, provider.prompts[0].partial) == (Usage(1, 2, 3), "")
+
+
+def test_one_that_has_all_it_may_have_is_not_asked_for_more() -> None:
+    provider = saying("more")
+    world = World(provider)
+    world.streams.leave(world.header, ["a", "b", "c", "d", "e"])
+    world.engine.recover()
+    closing = world.ended()
+    assert isinstance(closing, Finished)
+    assert (closing.finish_reason, provider.prompts) == ("length", [])
+
+
+def test_it_counts_for_its_caller_while_it_runs_whatever_the_limit() -> None:
+    world = World(Scripted(["x"], until_stopped))
+    world.streams.leave(world.header, ["one"])
+    world.caps.admit(world.header)
+    world.engine.recover()
+    world.caps.settle(world.header, None)
+    with pytest.raises(Unavailable, match="You have 1 answers running"):
+        world.caps.admit(world.header)
+    world.engine.stop(ME, "t")
+    world.ended()
+    world.caps.admit(world.header)
+
+
+@pytest.mark.parametrize(
+    "why", ["off", "not known", "model", "no model", "more than text", "not taken", "draining"]
+)
+def test_it_is_interrupted_where_nobody_can_go_on(why: str) -> None:
+    provider = saying("more")
+    world = World(provider, continues=why != "model", limits=replace(GOES_ON, goes_on=why != "off"))
+    header, entries = world.header, list[Entry](["one"])
+    if why == "not known":
+        header = replace(header, asked=None)
+    elif why == "no model":
+        header = replace(header, model="gone")
+    elif why == "more than text":
+        entries = ["one", Delta("", {"reasoning_content": "hm"})]
+    world.streams.takes = why != "not taken"
+    world.engine.draining = why == "draining"
+    world.streams.leave(header, entries)
+    world.engine.recover()
+    assert isinstance(closing := world.ended(), Failed)
+    assert (closing.type, provider.prompts) == ("interrupted", [])
+    assert world.sessions.messages("", "s")[-1].content == "one"
+
+
+def test_one_that_another_takes_meanwhile_is_left_to_it() -> None:
+    """Nothing of it is saved or told here; only what it holds is let go."""
+    world = World(Scripted(["x"], Ended("stop")))
+    world.streams.leave(world.header, ["one"])
+    world.streams.taken = True
+    world.engine.recover()
+    world.runtime.join()
+    assert world.streams.let is world.streams.log
+    assert world.streams.log.closing is None
+    assert len(world.sessions.messages("", "s")) == 3
+    world.caps.admit(world.header)
+    assert world.engine.live_count == 0
+
+
+def test_a_message_that_could_not_be_saved_is_not_if_others_went_on_meanwhile() -> None:
+    world = World(Scripted(["x"], Ended("stop")))
+    log = world.streams.leave(world.header, ["one"])
+    world.streams.away = True
+    answer = world.sessions.answer
+
+    def refuse(*_: object) -> None:
+        raise Unavailable("away")
+
+    world.sessions.answer = refuse  # type: ignore[method-assign]
+    world.engine.recover()
+    world.ended()
+    world.sessions.answer = answer  # type: ignore[method-assign]
+    world.streams.taken, world.streams.away = True, False
+    world.engine.tend()
+    assert len(world.sessions.messages("", "s")) == 3
+    assert log.closing is not None
+
+
+def test_who_drains_leaves_what_others_go_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.chat.engine.SAVE_PATIENCE_S", 0.2)
+    world = World(Scripted(["x"], until_stopped))
+    log = world.engine.open(ME, HELLO)
+    assert log.header.asked == Asked(None, None, 5, runs_on=True)
+    outside = world.engine.open(replace(ME, address="127.0.0.2"), replace(HELLO, keep=False, session_id=None))
+    assert outside.header.asked is None
+    world.engine.drain(lambda: 0.1)
+    assert (log.closing, outside.state) == (None, "interrupted")
+    world.engine.stop(ME, log.header.stream_id)
