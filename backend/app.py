@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask
@@ -122,7 +121,13 @@ def build(
     expose = siblings.together if siblings else meters.exposition
     behind_proxy = config.trusted_proxies > 0
     app.register_blueprint(metrics.blueprint(expose, config.metrics_token, behind_proxy=behind_proxy))
-    app.register_blueprint(reference.blueprint(*documents(config)))
+    bounds = Bounds(config.max_message_chars, completion_bounds(config))
+    app.register_blueprint(
+        reference.blueprint(
+            lambda: openapi.document(__version__, bounds, config.auth),
+            lambda: asyncapi.document(__version__, bounds, urlsplit(config.url()).netloc),
+        )
+    )
     app.register_blueprint(pages.blueprint(ROOT / "static"))
     socket_limits = SocketLimits(
         config.max_body_bytes,
@@ -165,14 +170,6 @@ def moving_windows(counted: Windows = HERE) -> RateLimiter:
         storage_options=counted.options,
     )
     return limiter.limiter
-
-
-def documents(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What `/openapi.json` and `/asyncapi.json` say."""
-    bounds = Bounds(config.max_message_chars, completion_bounds(config))
-    return openapi.document(__version__, bounds, config.auth), asyncapi.document(
-        __version__, bounds, urlsplit(config.url()).netloc
-    )
 
 
 def completion_bounds(config: Config) -> CompletionBounds:

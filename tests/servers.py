@@ -17,6 +17,8 @@ import urllib3
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_S = 20.0
+PYTHONPATH = f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'absent'}"
+"""Of the servers' processes."""
 
 
 def free_port() -> int:
@@ -55,7 +57,7 @@ class Server:
         self.opened: list[Callable[[], None]] = []
         self._env = {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": PYTHONPATH,
             "PYTHONUNBUFFERED": "1",
             "HOST": "127.0.0.1",
             "PORT": str(self.port),

@@ -20,7 +20,7 @@ import urllib3
 
 from backend.parent import PLACE
 from backend.runtime import listen
-from tests.servers import PATIENCE_S, ROOT, free_port
+from tests.servers import PATIENCE_S, PYTHONPATH, ROOT, free_port
 
 CREW = (ROOT / "tests" / "fakes" / "crew.py").read_text()
 BROKEN = "raise SystemExit(1)\n"
@@ -41,7 +41,7 @@ class Crew:
         self.code = folder / "crew.py"
         self.code.write_text(code)
         self._log = folder / "crew.log"
-        clean = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PORT": str(self.port), "WORKERS": "2"}
+        clean = {"PATH": os.environ["PATH"], "PYTHONPATH": PYTHONPATH, "PORT": str(self.port), "WORKERS": "2"}
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "crew.py"], cwd=folder, env={**clean, **env}, stderr=log,
@@ -318,7 +318,7 @@ def test_a_terminal_that_closes_ends_them(tmp_path: Path) -> None:
     pid, terminal = pty.fork()
     if not pid:
         os.chdir(tmp_path)
-        env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PORT": "0", "WORKERS": "2"}
+        env = {"PATH": os.environ["PATH"], "PYTHONPATH": PYTHONPATH, "PORT": "0", "WORKERS": "2"}
         os.execve(sys.executable, [sys.executable, "crew.py"], env)
     said = b""
     while said.count(b"serves") < 2:
@@ -367,7 +367,7 @@ class RealWorker:
         self.shared.mkdir(parents=True)
         self._log = folder / "worker.log"
         place = json.dumps([parent or os.getpid(), listener.fileno(), end, str(self.shared)])
-        clean = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), PLACE: place, "STORE_URL": "memory://"}
+        clean = {"PATH": os.environ["PATH"], "PYTHONPATH": PYTHONPATH, PLACE: place, "STORE_URL": "memory://"}
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "backend"],
@@ -496,7 +496,7 @@ def test_a_worker_whose_parent_was_gone_before_it_served_ends_as_well(start_work
 
 @pytest.mark.server
 def test_several_workers_need_a_store_that_they_can_share(tmp_path: Path) -> None:
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PORT": "0"}
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": PYTHONPATH, "PORT": "0"}
     (tmp_path / ".env").write_text("WORKERS=3\n")
     command = [sys.executable, "-m", "backend", "serve"]
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import sys
 import warnings
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from backend.runtime.green import Clock, GreenSignal, Loop
 
+os.environ["EVENTLET_NO_GREENDNS"] = "yes"  # see patch()
 with warnings.catch_warnings():
     # It says at every start that it is being retired; that is known, and why only this file names it.
     warnings.simplefilter("ignore")
     import eventlet
+    import eventlet.green.socket
     import eventlet.hubs
+    import eventlet.patcher
     import eventlet.tpool
 
 T = TypeVar("T")
 
 
 def patch() -> None:
-    """Make the standard library's blocking calls yield to others."""
+    """Make the standard library's blocking calls yield to others.
+
+    Names are looked up in real threads by what the system has for it, as on gevent: eventlet's own resolver
+    knows less than that, and loading it takes as long as all the rest of eventlet.
+    """
+    look_up = eventlet.patcher.original("socket").getaddrinfo
+
+    def getaddrinfo(*asked: Any, **more: Any) -> Any:
+        return eventlet.tpool.execute(look_up, *asked, **more)
+
     eventlet.monkey_patch()
+    socket.getaddrinfo = eventlet.green.socket.getaddrinfo = getaddrinfo
     # A database thread gives the interpreter back sooner than after the default 5 ms, so that tokens
     # do not wait for it.
     sys.setswitchinterval(0.0005)

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, TypeAlias
 
 from flask import Blueprint, Response
 
+Document: TypeAlias = Callable[[], Mapping[str, Any]]
 
-def blueprint(openapi: Mapping[str, Any], asyncapi: Mapping[str, Any]) -> Blueprint:
+
+def blueprint(openapi: Document, asyncapi: Document) -> Blueprint:
+    """They are made when they are first asked for, which most servers never are."""
     door = Blueprint("reference", __name__)
-    http, sockets = (json.dumps(document, ensure_ascii=False) for document in (openapi, asyncapi))
+
+    @cache
+    def written(document: Document) -> str:
+        return json.dumps(document(), ensure_ascii=False)
 
     @door.get("/openapi.json")
     def for_http() -> Response:
-        return Response(http, content_type="application/json")
+        return Response(written(openapi), content_type="application/json")
 
     @door.get("/asyncapi.json")
     def for_sockets() -> Response:
-        return Response(sockets, content_type="application/json")
+        return Response(written(asyncapi), content_type="application/json")
 
     return door

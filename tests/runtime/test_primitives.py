@@ -66,6 +66,40 @@ print(set(seen), len(signal._waiting))
     assert run(script) == "{2000} 0"
 
 
+def test_others_run_while_a_name_is_looked_up(runtime_name: str) -> None:
+    script = """
+import _socket, os, time
+sleep, look_up, asked = time.sleep, _socket.getaddrinfo, []
+
+def slowly(*named, **more):
+    asked.append(named[0])
+    sleep(0.3)
+    return look_up(*named, **more)
+
+_socket.getaddrinfo = slowly
+from pathlib import Path
+from backend import runtime
+green = runtime.start(os.environ, Path("/nowhere"))
+import socket
+from urllib3.util.connection import create_connection
+listening = socket.create_server(("127.0.0.1", 0))
+turns = [0]
+
+def turn():
+    while True:
+        turns[0] += 1
+        green.sleep(0.01)
+
+green.spawn(turn)
+create_connection(("localhost", listening.getsockname()[1])).close()
+print(asked, turns[0] > 10)
+"""
+    command = [sys.executable, "-W", "error", "-c", script]
+    env = {**os.environ, "RUNTIME": runtime_name}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+    assert (done.stdout.strip(), done.stderr) == ("['localhost'] True", "")
+
+
 def test_a_wait_that_nobody_ends_ends_with_its_time(run: Run) -> None:
     script = """
 started = time.monotonic()

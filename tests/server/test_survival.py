@@ -19,7 +19,7 @@ import pytest
 from tests.clients import ask, call, get, resume, text_of
 from tests.conftest import StartServer
 from tests.fakes.upstream import FakeUpstream, answer, chunk, head, stall
-from tests.servers import ROOT, Server
+from tests.servers import PYTHONPATH, Server
 
 FILE = "sqlite:///var/chat.db"
 
@@ -231,7 +231,7 @@ def test_no_key_reaches_the_log_or_a_client(start_server: StartServer) -> None:
 
 
 def run_backend(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    clean = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PORT": "0", **env}
+    clean = {"PATH": os.environ["PATH"], "PYTHONPATH": PYTHONPATH, "PORT": "0", **env}
     command = [sys.executable, "-m", "backend", *arguments]
     return subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True, timeout=60)
 
