@@ -14,6 +14,8 @@ from backend.chat.sessions import Message, Session, title_from
 
 PIECES_PER_TOKEN = 16
 """An upstream may send a token in pieces, and more of it than it counts, but not without end."""
+MOST_HEIRS = 3
+"""So often an answer is gone on with: it may be what its writers die of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +98,11 @@ class Tasks:
 
     def again(self, log: Log) -> Task | None:
         """The task of an answer that was left behind; None if nobody can go on with it: what was asked is not
-        known, its model cannot, or it is more than text."""
+        known, its model cannot, it is more than text, or too many have tried."""
         header = log.header
         if header.asked is None or header.session_id is None or not self.goes_on(log):
+            return None
+        if header.epoch >= MOST_HEIRS:
             return None
         if any(entry.__class__ is not str for entry in log.read(0).entries):
             return None

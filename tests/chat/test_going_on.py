@@ -15,7 +15,7 @@ from backend.chat.ports import Ended
 from backend.chat.requests import Asked
 from backend.chat.rooms import Rooms
 from backend.chat.sessions import Message, Session
-from backend.chat.tasks import Limits
+from backend.chat.tasks import MOST_HEIRS, Limits
 from backend.providers.catalog import Catalog
 from backend.stores.memory import MemorySessions, MemoryStreams
 from tests.chat.world import HELLO, ME
@@ -39,7 +39,7 @@ class Left(MemoryStreams):
         return self.log
 
     def abandoned(self) -> list[Log]:
-        return [self.log] if self.log.closing is None and not self.log.header.epoch else []
+        return [self.log] if self.log.closing is None and self.log.header.writer != "me" else []
 
     def take_over(self, log: Log, left: Header) -> bool:
         if self.takes:
@@ -139,7 +139,7 @@ def test_it_counts_for_its_caller_while_it_runs_whatever_the_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    "why", ["off", "not known", "model", "no model", "more than text", "not taken", "draining"]
+    "why", ["off", "not known", "model", "no model", "more than text", "not taken", "too often", "draining"]
 )
 def test_it_is_interrupted_where_nobody_can_go_on(why: str) -> None:
     provider = saying("more")
@@ -149,6 +149,8 @@ def test_it_is_interrupted_where_nobody_can_go_on(why: str) -> None:
         header = replace(header, asked=None)
     elif why == "no model":
         header = replace(header, model="gone")
+    elif why == "too often":
+        header = replace(header, epoch=MOST_HEIRS)
     elif why == "more than text":
         entries = ["one", Delta("", {"reasoning_content": "hm"})]
     world.streams.takes = why != "not taken"
