@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from backend.chat.ports import Runtime
 from backend.chat.stop import Stop
 from backend.stores.redis.client import Connect
+from backend.stores.redis.endings import Endings
 from backend.stores.redis.link import Link
 from backend.stores.redis.mirrors import Audience, Mirrors
 from backend.stores.redis.peers import RedisPeers
@@ -48,7 +49,8 @@ def open_redis(
     mirrors = Mirrors(link, post, runtime, ending, presence.name, lease_s)
     audience = Audience(post, runtime)
     writing = Writing(tokens, runtime, presence, stream_ttl_s)
-    streams = RedisStreams(link, writing, mirrors, audience, presence, runtime, stream_ttl_s)
+    endings = Endings(link, writing, audience, runtime, presence.name, stream_ttl_s)
+    streams = RedisStreams(link, writing, endings, mirrors, audience, presence, runtime)
     peers = RedisPeers(link, post, mirrors, audience, streams, runtime, presence.name)
 
     def close() -> None:

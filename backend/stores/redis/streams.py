@@ -19,13 +19,13 @@ from backend.chat.errors import (
     Unavailable,
 )
 from backend.chat.events import Closing, Entry, Failed, Header
-from backend.chat.keeper import named
 from backend.chat.log import Log, TakenOver
 from backend.chat.ports import Runtime
 from backend.chat.requests import Idempotency
 from backend.stores.memory import expired_stream, unknown_stream
 from backend.stores.redis import holdings, rows
 from backend.stores.redis.client import Command
+from backend.stores.redis.endings import Endings
 from backend.stores.redis.keys import ProcessKeys, SessionKeys, StreamKeys, idempotency_key
 from backend.stores.redis.link import Link
 from backend.stores.redis.mirrors import AT_ONCE, Audience, Mirrors
@@ -34,9 +34,6 @@ from backend.stores.redis.writing import Own, Writing
 
 logger = logging.getLogger(__name__)
 
-KEPT_ENDED_S = 5.0
-"""How long this process can still write an ended answer again: a Redis that is killed may lose a second or
-two of what it said to have (`appendfsync everysec`)."""
 CLOCKS_APART_S = 2.0
 """How much older an answer may be than two machines' clocks say."""
 
@@ -49,25 +46,22 @@ class RedisStreams:
         self,
         link: Link,
         writing: Writing,
+        endings: Endings,
         mirrors: Mirrors,
         audience: Audience,
         presence: Presence,
         runtime: Runtime,
-        ttl_s: float,
     ) -> None:
         self._link = link
         self._writing = writing
+        self._endings = endings
         self._mirrors = mirrors
         self._audience = audience
         self._presence = presence
         self._runtime = runtime
-        self._ttl_ms = round(ttl_s * 1000)
         self._own: dict[str, Own] = {}
         self._looked_through = 0
         """In which generation of the link no more answers were found that this process thinks ended."""
-        self._ended: dict[str, tuple[float, Own]] = {}  # since when; the last of them, should Redis forget
-        self._unclosed: dict[str, tuple[Own, Closing]] = {}  # ended, but Redis was away
-        self._undone: dict[str, Log] = {}  # refused or withdrawn, but Redis was away
 
     def create(self, header: Header) -> Log:
         log = Log(header, self._runtime.signal())
@@ -129,9 +123,7 @@ class RedisStreams:
 
     def seal(self, log: Log, closing: Closing) -> Closing:
         stream_id = log.header.stream_id
-        own = self._own.get(stream_id)
-        if own is None and stream_id in self._unclosed:
-            own = self._unclosed[stream_id][0]
+        own = self._own.get(stream_id) or self._endings.unclosed(stream_id)
         if own is not None:
             return self._writing.seal(own, closing)
         if log.closing is not None:
@@ -142,23 +134,15 @@ class RedisStreams:
         return closing
 
     def close(self, log: Log, closing: Closing) -> None:
-        """What Redis does not take is tried again: readers are not made to wait for it. One that others go on
-        with stays open."""
+        """Readers are not made to wait for Redis to take it. One that others go on with stays open."""
         stream_id = log.header.stream_id
         if log.closing is not None and stream_id not in self._own:
             return
-        own = self._own_of(log)
         try:
-            closing = self._close(own, closing)
+            closing = self._endings.close(self._own_of(log), closing)
         except TakenOver:
             self.let_go(log)
             return
-        except Unavailable:
-            logger.error("an answer could not be closed in Redis; trying again", extra=named(log.header))
-            own.generation = None
-            self._unclosed[stream_id] = (own, closing)
-        else:
-            self._remember(own)
         self._own.pop(stream_id, None)
         log.close(closing)
         self._audience.tell(log)
@@ -166,10 +150,7 @@ class RedisStreams:
     def discard(self, log: Log) -> None:
         """Who joined it meanwhile is told by its closing, if it has one."""
         self._own.pop(log.header.stream_id, None)
-        try:
-            self._discard(log)
-        except Unavailable:
-            self._undone[log.header.stream_id] = log
+        self._endings.discard(log)
 
     def forget(self, owner: str, session_id: str) -> None:
         streams = SessionKeys(owner, session_id).streams
@@ -234,48 +215,16 @@ class RedisStreams:
         with suppress(Unavailable):
             self._writing.look_after(self._own)
         if self._looked_through == self._link.generation:  # else `abandoned` has them, with their messages
-            self._close_unclosed()
-        for stream_id, log in list(self._undone.items()):
-            with suppress(Unavailable):
-                self._discard(log)
-                del self._undone[stream_id]
-        oldest_s = self._runtime.monotonic() - KEPT_ENDED_S
-        if self._link.up and self._link.changed_s < oldest_s:
-            self._ended = {name: each for name, each in self._ended.items() if each[0] >= oldest_s}
-
-    def _close_unclosed(self) -> None:
-        for stream_id, (own, closing) in list(self._unclosed.items()):
-            with suppress(Unavailable):
-                try:
-                    self._close(own, closing)
-                    self._remember(own)
-                except TakenOver:
-                    logger.error(
-                        "others go on with an answer that has ended here", extra=named(own.log.header)
-                    )
-                self._unclosed.pop(stream_id, None)
-
-    def _ended_here(self, stream_id: str) -> Own | None:
-        """One whose end Redis may not have, nor its message, although it had said so."""
-        if stream_id in self._unclosed:
-            return self._unclosed.pop(stream_id)[0]
-        return self._ended.pop(stream_id)[1] if stream_id in self._ended else None
-
-    def _remember(self, own: Own) -> None:
-        if own.log.header.writer == self._presence.name:
-            self._ended[own.log.header.stream_id] = (self._runtime.monotonic(), own)
+            self._endings.close_unclosed()
+        self._endings.sweep()
 
     def _own_of(self, log: Log) -> Own:
         """Of one that is not: whoever ends what another has left behind writes to it, too."""
         return self._own.get(log.header.stream_id) or self._writing.begin(log)
 
     def _find(self, stream_id: str) -> Log | None:
-        own = self._own.get(stream_id)
-        if own is not None:
-            return own.log
-        if stream_id in self._unclosed:
-            return self._unclosed[stream_id][0].log
-        return self._mirrors.get(stream_id)
+        own = self._own.get(stream_id) or self._endings.unclosed(stream_id)
+        return own.log if own is not None else self._mirrors.get(stream_id)
 
     def _running(self, held: bytes | None) -> Log | None:
         """The answer a claim belongs to, if it runs."""
@@ -322,26 +271,18 @@ class RedisStreams:
             raise IdempotencyMismatch
         return log
 
-    def _close(self, own: Own, closing: Closing) -> Closing:
-        """Show the end, and let go of all that the answer holds; gives the closing that stands. Done twice it
-        changes nothing."""
-        closing = self._writing.seal(own, closing)
-        self._link.call(*holdings.ended(own.log.header, self._ttl_ms))
-        return closing
-
-    def _discard(self, log: Log) -> None:
-        self._link.call(*holdings.discarded(log))
-        self._audience.tell(log)
-
     def _left_by(self, process: str) -> Iterator[Log]:
         """What a process was writing when it died; of this one, what Redis has forgotten to have ended. While
         it is remembered here, it is all there to be ended again."""
         live = ProcessKeys(process).live
         for name in self._link.get("SMEMBERS", live):
             stream_id = name.decode()
-            if stream_id in self._undone or (stream_id in self._unclosed and process != self._presence.name):
+            if self._endings.is_undone(stream_id):
                 continue
-            if process == self._presence.name and (own := self._ended_here(stream_id)):
+            if process != self._presence.name:
+                if self._endings.unclosed(stream_id):
+                    continue
+            elif own := self._endings.reopen(stream_id):
                 own.generation = None
                 self._own[stream_id] = own
             if stream_id in self._own:
