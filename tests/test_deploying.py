@@ -222,7 +222,7 @@ def commands_of_the_store() -> set[str]:
     """Every one that the code names, in Python or in a script."""
     files = [*(ROOT / "backend" / "stores" / "redis").glob("*.py"), ROOT / "backend/access/shared_windows.py"]
     source = "".join(path.read_text("utf-8") for path in files)
-    named = re.findall(r'\(\s*"([A-Z]{3,})"', source) + re.findall(r"redis\.call\('([A-Z]+)'", source)
+    named = re.findall(r'\(\s*"([A-Z]{3,})"', source) + re.findall(r"redis\.p?call\('([A-Z]+)'", source)
     return {name.lower() for name in named}
 
 

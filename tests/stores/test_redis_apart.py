@@ -191,7 +191,7 @@ def test_a_session_of_thousands_of_answers_is_forgotten_in_a_few_exchanges(
     a.streams.close(log, finished())
     begun(a, "running")
     streams = SessionKeys("", "s").streams
-    redis_server.command("SADD", streams, *[f"gone-{number}" for number in range(2000)])
+    redis_server.command("ZADD", streams, *[word for n in range(2000) for word in (2**40, f"gone-{n}")])
     calls: list[object] = []
     call = a.link.call
 
@@ -202,9 +202,20 @@ def test_a_session_of_thousands_of_answers_is_forgotten_in_a_few_exchanges(
     monkeypatch.setattr(a.link, "call", counted)
     a.streams.forget("", "s")
     assert len(calls) < 100
-    assert redis_server.client.smembers(streams) == {"running"}
+    assert redis_server.client.zrange(streams, 0, -1) == ["running"]
     assert not redis_server.client.exists(StreamKeys("old").log, StreamKeys("old").tombstone)
     assert a.streams.by_key(Idempotency("scope", "key", "print")) is None
+
+
+def test_a_session_lists_no_answers_that_cannot_be_kept_any_more(opened: Open, redis_server: Redis) -> None:
+    a = opened()
+    streams = SessionKeys("", "s").streams
+    redis_server.command("ZADD", streams, 10**9, "long-ago")
+    log = begun(a)
+    assert redis_server.client.zrange(streams, 0, -1) == ["t"]
+    kept_s = 7 * 24 * 3600 + 3600
+    assert kept_s - 60 < redis_server.client.ttl(streams) <= kept_s
+    a.streams.close(log, finished())
 
 
 def test_thousands_of_sessions_are_listened_to_again_in_a_few_exchanges(

@@ -5,6 +5,8 @@ Each function gives the commands of one step of an answer's life. Done twice the
 
 from __future__ import annotations
 
+import time
+
 from backend.chat.events import Header
 from backend.chat.log import Log
 from backend.chat.requests import Idempotency
@@ -30,12 +32,14 @@ local held = redis.call('GET', KEYS[1])
 if held and held ~= ARGV[2] then return held end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3])
 if KEYS[2] then
-    redis.call('SADD', KEYS[2], ARGV[1])
-    redis.call('EXPIRE', KEYS[2], ARGV[3])
+    local now_s = tonumber(redis.call('TIME')[1])
+    redis.call('ZADD', KEYS[2], now_s, ARGV[1])
+    redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now_s - ARGV[4])
+    redis.call('EXPIRE', KEYS[2], ARGV[4])
 end
 """
 """Takes KEYS[1] for ARGV[1] if it is free, or held by ARGV[2], who is gone; else gives who holds it. In
-KEYS[2] all are listed who ever did."""
+KEYS[2] all are listed who did in the last ARGV[4] seconds."""
 
 RELEASE = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
@@ -64,10 +68,11 @@ def begun(header: Header) -> list[Command]:
     ]
 
 
-def claim_session(header: Header, gone: bytes = b"") -> Command:
-    """As CLAIM; `gone` holds it and may be replaced."""
+def claim_session(header: Header, kept_s: int, gone: bytes = b"") -> Command:
+    """As CLAIM; `gone` holds it and may be replaced. Answers are kept for so long after their end."""
     keys = SessionKeys(header.owner, header.session_id or "")
-    return ("EVAL", CLAIM, 2, keys.claim, keys.streams, header.stream_id, gone, KEPT_RUNNING_S)
+    said = (header.stream_id, gone, KEPT_RUNNING_S, KEPT_RUNNING_S + kept_s)
+    return ("EVAL", CLAIM, 2, keys.claim, keys.streams, *said)
 
 
 def claim_key(header: Header, idempotency: Idempotency, gone: bytes = b"") -> Command:
@@ -91,15 +96,20 @@ def again(header: Header) -> list[Command]:
     """What points to a running answer, where nothing else has come in its place."""
     sets = [ProcessKeys(header.writer).live, caller_key(header)]
     claims: list[tuple[str, str | bytes]] = []
+    listed: list[Command] = []
     if header.session_id is not None:
         keys = SessionKeys(header.owner, header.session_id)
-        sets.append(keys.streams)
+        listed = [
+            ("ZADD", keys.streams, round(time.time()), header.stream_id),
+            ("EXPIRE", keys.streams, KEPT_RUNNING_S),
+        ]
         claims.append((keys.claim, header.stream_id))
     if header.idempotency is not None:
         claims.append((idempotency_key(header.idempotency), key_value(header)))
     return [
         *[("SADD", key, header.stream_id) for key in sets],
         *[("EXPIRE", key, KEPT_RUNNING_S) for key in sets],
+        *listed,
         *[("SET", key, value, "NX", "EX", KEPT_RUNNING_S) for key, value in claims],
     ]
 
@@ -139,7 +149,7 @@ def discarded(log: Log) -> list[Command]:
         # It may have been saved although that was not heard; before the claim goes, nobody can ask again.
         end.insert(0, ("EVAL", UNASK, 2, keys.messages, keys.numbers, header.question_id))
         end.append(("EVAL", RELEASE, 1, keys.claim, header.stream_id))
-        end.append(("SREM", keys.streams, header.stream_id))
+        end.append(("ZREM", keys.streams, header.stream_id))
     if header.idempotency:
         end.append(("EVAL", RELEASE, 1, idempotency_key(header.idempotency), key_value(header)))
     return [*end, *let_go(header)]

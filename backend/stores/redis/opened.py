@@ -50,7 +50,7 @@ def open_redis(
     audience = Audience(post, runtime)
     writing = Writing(tokens, runtime, presence, stream_ttl_s)
     endings = Endings(link, writing, audience, runtime, presence.name, stream_ttl_s)
-    streams = RedisStreams(link, writing, endings, mirrors, audience, presence, runtime)
+    streams = RedisStreams(link, writing, endings, mirrors, audience, presence, runtime, stream_ttl_s)
     peers = RedisPeers(link, post, mirrors, audience, streams, runtime, presence.name)
 
     def close() -> None:

@@ -51,6 +51,7 @@ class RedisStreams:
         audience: Audience,
         presence: Presence,
         runtime: Runtime,
+        ttl_s: float,
     ) -> None:
         self._link = link
         self._writing = writing
@@ -59,6 +60,7 @@ class RedisStreams:
         self._audience = audience
         self._presence = presence
         self._runtime = runtime
+        self._kept_s = math.ceil(ttl_s)
         self._own: dict[str, Own] = {}
         self._looked_through = 0
         """In which generation of the link no more answers were found that this process thinks ended."""
@@ -154,7 +156,7 @@ class RedisStreams:
 
     def forget(self, owner: str, session_id: str) -> None:
         streams = SessionKeys(owner, session_id).streams
-        names = [name.decode() for name in self._link.get("SMEMBERS", streams)]
+        names = [name.decode() for name in self._link.get("ZRANGE", streams, 0, -1)]
         for start in range(0, len(names), AT_ONCE):
             some = names[start : start + AT_ONCE]
             kept = self._link.do(*[("EXISTS", StreamKeys(stream_id).log) for stream_id in some])
@@ -163,7 +165,7 @@ class RedisStreams:
                 log = self._find(stream_id) if is_kept or stream_id in self._own else None
                 if log is None or log.closing is not None:
                     commands += holdings.forgotten(stream_id, log)
-                    commands.append(("SREM", streams, stream_id))
+                    commands.append(("ZREM", streams, stream_id))
             self._link.do(*commands)
 
     def abandoned(self) -> Iterator[Log]:
@@ -241,12 +243,12 @@ class RedisStreams:
         SessionBusy, and IdempotencyMismatch."""
         if header.session_id is None:
             return None
-        held = self._link.get(*holdings.claim_session(header))
+        held = self._link.get(*holdings.claim_session(header, self._kept_s))
         while held is not None:
             running = self._running(held)
             if running is not None:
                 return joined_by(header, running)
-            held = self._link.get(*holdings.claim_session(header, held))
+            held = self._link.get(*holdings.claim_session(header, self._kept_s, held))
         return None
 
     def _claim_key(self, header: Header) -> Log | None:
