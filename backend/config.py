@@ -52,6 +52,7 @@ class Config:
     port: int = variable("PORT", port, 5000)
     runtime: str = variable("RUNTIME", one_of("eventlet", "gevent"), "eventlet")
     workers: int = variable("WORKERS", workers, 1)
+    start_s: float = variable("START_S", some_seconds, 60.0)
     store_url: str = variable("STORE_URL", store, "sqlite:///var/chat.db", secret=True)
     allowed_hosts: frozenset[str] = variable("ALLOWED_HOSTS", hosts, frozenset())
     cors_origins: frozenset[str] = variable("CORS_ORIGINS", origins, frozenset())

@@ -58,10 +58,13 @@ class Parent:
     group, as terminals and systemd do, does not hurry anybody.
     """
 
-    def __init__(self, count: int, listener: socket, folder: str, pauses_s: Sequence[float]) -> None:
+    def __init__(
+        self, count: int, listener: socket, folder: str, start_s: float, pauses_s: Sequence[float]
+    ) -> None:
         self._count = count
         self._listener = listener
         self._folder = folder
+        self._start_s = start_s
         self._pauses_s = pauses_s
         self._terminal = _has_terminal()
         self._wake = _signal_pipe()
@@ -95,7 +98,8 @@ class Parent:
         """Wait until something happens, and see to it. What the pipe has is taken before the dead are
         looked for, or one who dies in between would be missed."""
         starting = {child.pipe: child for child in self._children.values() if child.pipe is not None}
-        until_s = min(self._due_s.values(), default=None)
+        late_s = [child.born_s + self._start_s for child in starting.values()]
+        until_s = min([*self._due_s.values(), *late_s], default=None)
         patience_s = None if until_s is None else max(0.0, until_s - time.monotonic())
         readable = select.select([self._wake, *starting], [], [], patience_s)[0]
         for number in os.read(self._wake, 4096) if self._wake in readable else b"":
@@ -103,6 +107,7 @@ class Parent:
         for pipe in readable:
             if pipe in starting:
                 self._hear(starting[pipe])
+        self._end_late()
         for child in list(self._children.values()):
             pid, status = os.waitpid(child.pid, os.WNOHANG)
             if pid:
@@ -111,6 +116,15 @@ class Parent:
             if self._due_s.pop(place, None):
                 self._fill(place)
         self._roll_on()
+
+    def _end_late(self) -> None:
+        """A start that comes to nothing is a death: else a roll would wait for it, and a place stay empty."""
+        for child in self._children.values():
+            if child.pipe is not None and time.monotonic() - child.born_s >= self._start_s:
+                logger.error("%s does not serve after %g s, and is killed", child, self._start_s)
+                os.close(child.pipe)
+                child.pipe = None
+                os.kill(child.pid, signal.SIGKILL)
 
     def _obey(self, number: int) -> None:
         if number == signal.SIGHUP and self._terminal == _has_terminal():

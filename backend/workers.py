@@ -27,6 +27,8 @@ from backend.telemetry import logs
 
 T = TypeVar("T")
 
+START_S = 60.0
+
 write = os.write
 """As it is before anything is patched: eventlet's waits for ever for a pipe whose reader is gone."""
 
@@ -74,10 +76,11 @@ def enter(
     level = _read("LOG_LEVEL", values.log_level, "info", environ, folder)
     form = _read("LOG_FORMAT", values.log_format, "text", environ, folder)
     logs.install(level, form, (), os.getpid())
+    start_s = _read("START_S", values.some_seconds, START_S, environ, folder)
     host = _read("HOST", str, "127.0.0.1", environ, folder)
     listener = listen(host, _read("PORT", values.port, 5000, environ, folder))
     with _folder_of_workers() as shared:
-        sys.exit(Parent(count, listener, shared, pauses_s).run())
+        sys.exit(Parent(count, listener, shared, start_s, pauses_s).run())
 
 
 def _folder_of_workers() -> tempfile.TemporaryDirectory[str]:

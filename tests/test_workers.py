@@ -504,3 +504,23 @@ def test_several_workers_need_a_store_that_they_can_share(tmp_path: Path) -> Non
     assert (
         done.stderr.count("parley: WORKERS=3 needs a store that processes share: set STORE_URL=redis://") == 1
     )
+
+
+HANGING = CREW.replace("assert worker\n", "assert worker\ntime.sleep(600)\n")
+
+
+def test_a_worker_that_does_not_come_to_serve_is_killed_and_started_again(start_crew: StartCrew) -> None:
+    crew = start_crew(HANGING, START_S="0.5")
+    crew.wait_for_log("does not serve after 0.5 s, and is killed", times=2)
+    crew.code.write_text(CREW)
+    assert len(crew.pids()) == 2
+    assert crew.log.count("giving up") == 0
+
+
+def test_a_successor_that_does_not_come_to_serve_ends_the_roll(start_crew: StartCrew) -> None:
+    crew = start_crew(START_S="6")
+    pids = crew.pids()
+    crew.code.write_text(HANGING)
+    crew.send(signal.SIGHUP)
+    crew.wait_for_log("before it served, and the workers there are stay")
+    assert crew.pids() == pids
