@@ -130,20 +130,25 @@ def test_a_slow_reader_gets_all_that_is_due_at_once() -> None:
 @given(st.integers(0, 60), st.sampled_from(["", " fail=40", " hang=40"]))
 def test_the_rest_of_an_answer_is_what_stands_behind_its_beginning(begun: int, ends: str) -> None:
     message = f"[[demo tokens=50 tps=0{ends}]] go on"
-    pieces: list[str] = []
 
-    def give(prompt: Prompt) -> list[str]:
-        stop, found = Stop(ThreadSignal()), []
+    def give(before: list[str]) -> list[str]:
+        stop, found = Stop(ThreadSignal()), [*before]
+        prompt = Prompt("demo", [said("user", message)], 100, partial="".join(before))
+
+        def stop_if_it_hangs() -> None:
+            if ends == " hang=40" and len(found) >= 40:
+                stop.request("stopped")
+
+        stop_if_it_hangs()
         try:
             for piece in Demo(0).stream(prompt, stop):
                 if isinstance(piece, list):
                     found += [text_of(entry) for entry in piece]
-                if ends == " hang=40" and len(pieces) + len(found) >= 40:
-                    stop.request("stopped")
+                stop_if_it_hangs()
         except UpstreamError:
             assert ends == " fail=40"
         return found
 
-    pieces = give(Prompt("demo", [said("user", message)], 100))
-    whole, pieces = pieces, pieces[:begun]
-    assert pieces + give(Prompt("demo", [said("user", message)], 100, partial="".join(pieces))) == whole
+    whole = give([])
+    assert len(whole) == (40 if ends else 50)
+    assert give(whole[:begun]) == whole
