@@ -82,7 +82,7 @@ class _Upstream(_Table):
     api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     models: list[Annotated[str, Field(pattern=r"^\S{1,200}$")]] = Field(min_length=1)
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    continues: Literal["prefill", "prefix", "continue_final_message"] | None = None
+    continues: Literal["prefill", "prefix", "repeated_prefix", "continue_final_message"] | None = None
     connect_s: Seconds | None = None
     first_byte_s: Seconds | None = None
     between_s: Seconds | None = None

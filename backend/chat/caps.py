@@ -32,8 +32,7 @@ class Caps:
     def admit(self, header: Header) -> None:
         who = header.owner or header.address
         with self._lock:
-            if self._running.total() >= self._max_streams:
-                raise Unavailable("The server is giving as many answers as it can; try again in a moment")
+            self._check_room()
             if max(self._running[who] + 1, self._everywhere(header)) > self._max_per_caller:
                 raise Unavailable(
                     f"You have {self._max_per_caller} answers running, the most one caller may have; "
@@ -43,7 +42,12 @@ class Caps:
 
     def resume(self, header: Header) -> None:
         with self._lock:
+            self._check_room()
             self._running[header.owner or header.address] += 1
+
+    def _check_room(self) -> None:
+        if self._running.total() >= self._max_streams:
+            raise Unavailable("The server is giving as many answers as it can; try again in a moment")
 
     def settle(self, header: Header, closing: Closing | None) -> None:  # noqa: ARG002
         who = header.owner or header.address

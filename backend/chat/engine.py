@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 
 from backend.chat.context import estimate_tokens
-from backend.chat.errors import Internal, ParleyError, Unavailable
+from backend.chat.errors import Internal, ParleyError, Refused, Unavailable
 from backend.chat.events import Batch, Closing, Failed, Header
 from backend.chat.ids import new_id
 from backend.chat.keeper import Keeper
-from backend.chat.live import LiveAnswers
+from backend.chat.live import DETACHED, LiveAnswers
 from backend.chat.log import BATCH_ENTRIES, Log, TakenOver
 from backend.chat.news import News
 from backend.chat.peers import Alone, Peers
@@ -106,7 +106,7 @@ class Engine:
             idempotency=idempotency,
             include_usage=bool(request.completion and request.completion.include_usage),
             writer=self._peers.name,
-            asked=self._tasks.asked(session, request),
+            asked=self._tasks.asked(session, model, request),
         )
         log = self._streams.create(header)
         if log.header is not header:
@@ -178,8 +178,8 @@ class Engine:
 
     def recover(self) -> None:
         """End what servers that are gone left behind, or go on with it. Call once before any question; where
-        there are peers, every second or so as well."""
-        self._keeper.recover(self._go_on)
+        there are peers, every second or so as well: to them it is left by one that is about to stop."""
+        self._keeper.recover(self._go_on, by_others=not self.handing_over)
 
     def tend(self) -> None:
         """What must be done every second or so: stop the abandoned, save what could not be saved, drop
@@ -220,16 +220,40 @@ class Engine:
 
     def _go_on(self, log: Log, left: Header) -> bool:
         """Write the rest of an answer that was left behind, if that can be done. Raises TakenOver."""
-        task = None if self.draining else self._tasks.again(log)
-        if task is None or not self._streams.take_over(log, left):
+        task = None if self.draining else self._planned(log)
+        if task is None or not self._resumed(log, left):
             return False
-        for admission in self._admissions:
-            admission.resume(log.header)
         log.size = len(log.text)
-        asked = log.header.asked
-        writer = self._writer(log, runs_on=asked is None or asked.runs_on)
+        writer = self._writer(log, runs_on=True)
         self._runtime.spawn(lambda: self._run(writer, task))
         return True
+
+    def _planned(self, log: Log) -> Task | None:
+        """What is to be done; None if that cannot be, for whatever reason. Raises Unavailable."""
+        try:
+            return self._tasks.again(log, self._runtime.now())
+        except Unavailable:
+            raise
+        except Exception:
+            extra = {"stream_id": log.header.stream_id}
+            logger.exception("an answer, left behind, cannot be gone on with", extra=extra)
+            return None
+
+    def _resumed(self, log: Log, left: Header) -> bool:
+        """Take it over if there is room for it here. Raises TakenOver and Unavailable."""
+        taken = False
+        with ExitStack() as undoing:
+            try:
+                for admission in self._admissions:
+                    admission.resume(left)
+                    undoing.callback(admission.settle, left, None)
+            except Refused as exc:
+                logger.warning("an answer, left behind, is too much for this process: %s", exc)
+                return False
+            taken = self._streams.take_over(log, left)
+            if taken:
+                undoing.pop_all()
+        return taken
 
     def _run(self, writer: Writer, task: Task) -> None:
         log = writer.log
@@ -237,8 +261,9 @@ class Engine:
             writer.run(task)
         finally:
             self._live.let_go(log)
-        if log.closing is None and writer.stop.reason:
-            self._stop_elsewhere(log, writer.stop.reason)
+        wanted = writer.stop.reason
+        if log.closing is None and wanted and wanted not in (DETACHED, INTERRUPTED.type):
+            self._stop_elsewhere(log, wanted)
         header = log.header
         if header.session_id is not None:
             self._tell(log, self._running(header.owner, header.session_id))

@@ -18,6 +18,11 @@ logger = logging.getLogger(__name__)
 NOT_BEGUN = Unavailable("The server went away before it began to answer; ask again", 1)
 
 
+def nobody(_log: Log, _left: Header) -> bool:
+    """Goes on with it."""
+    return False
+
+
 class Keeper:
     """Log, message, closing: each step can be the last of a process, and done again changes nothing."""
 
@@ -33,11 +38,40 @@ class Keeper:
         try:
             return self._streams.seal(log, closing)
         except Unavailable:
-            logger.error("an answer could not be made durable", extra=named(log.header))
+            logger.error("an answer could not be made durable; trying again", extra=named(log.header))
+            self._save_later(log.header, log, closing)
             return closing
 
     def save(self, log: Log, closing: Closing) -> None:
-        """Put the answer into its session, if it has one; later, when the store cannot write now."""
+        """Put the answer into its session, if it has one; later, when the store cannot write now, or has not
+        sealed it."""
+        if log.header.message_id in self._unsaved:
+            return
+        try:
+            self._save(log, closing)
+        except Unavailable:
+            logger.error("an answer could not be saved; trying again", extra=named(log.header))
+            self._save_later(log.header, log, closing)
+
+    def save_unsaved(self) -> bool:
+        """Try those again that the store would not take, from their seal on: others may have gone on with
+        them since. False if some are left."""
+        for message_id, (header, log, closing) in list(self._unsaved.items()):
+            try:
+                if log.header.epoch != header.epoch:
+                    raise TakenOver(header.stream_id)
+                self._save(log, self._streams.seal(log, closing))
+            except Unavailable:
+                continue
+            except TakenOver:
+                logger.info(
+                    "an answer that could not be saved is gone on with elsewhere", extra=named(header)
+                )
+            self._unsaved.pop(message_id, None)
+        return not self._unsaved
+
+    def _save(self, log: Log, closing: Closing) -> None:
+        """Raises Unavailable."""
         header = log.header
         if header.session_id is None:
             return
@@ -52,38 +86,20 @@ class Keeper:
             stream_id=header.stream_id,
             closing=closing,
         )
-        try:
-            self._sessions.answer(header.owner, header.session_id, answer)
-        except Unavailable:
-            logger.error("an answer could not be saved; trying again", extra=named(header))
-            self._unsaved[answer.id] = (header, log, closing)
-        else:
-            self._unsaved.pop(answer.id, None)
+        self._sessions.answer(header.owner, header.session_id, answer)
 
-    def save_unsaved(self) -> bool:
-        """Try those again that the store would not take. False if some are left."""
-        for header, log, closing in list(self._unsaved.values()):
-            try:
-                self.save(log, self._sealed_again(header, log, closing))
-            except TakenOver:
-                del self._unsaved[header.message_id]
-        return not self._unsaved
+    def _save_later(self, header: Header, log: Log, closing: Closing) -> None:
+        if header.session_id is not None:
+            self._unsaved[header.message_id] = (header, log, closing)
 
-    def _sealed_again(self, header: Header, log: Log, closing: Closing) -> Closing:
-        """The store may not have had the seal either; then others may have gone on with the answer. Raises
-        TakenOver."""
-        if log.header.epoch != header.epoch:
-            raise TakenOver(header.stream_id)
-        return self.seal(log, closing)
-
-    def recover(self, go_on: Callable[[Log, Header], bool]) -> None:
+    def recover(self, go_on: Callable[[Log, Header], bool] = nobody, *, by_others: bool = True) -> None:
         """End what a writer that is gone left behind: as its saved message says, else as interrupted if there
         is nobody to `go_on` with it.
 
         One whose question was not saved never began, for its caller either: it is dropped with its key,
         so that asking again asks, and who joined it meanwhile is told to.
         """
-        for log in self._streams.abandoned():
+        for log in self._streams.abandoned(by_others=by_others):
             try:
                 self._end(log, log.header, go_on)
             except Unavailable:

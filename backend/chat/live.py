@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,22 +19,23 @@ STOP_PATIENCE_S = 1.0
 
 @dataclass(slots=True)
 class Live:
-    """An answer this process is writing, who follows it, and since when nobody does. One that does not
-    run on ends with its last follower."""
+    """An answer this process is writing, and since when nobody follows it. One that does not run on ends with
+    its last follower."""
 
     writer: Writer
     runs_on: bool
     alone_since_s: float
-    followers: int = 0
 
 
 class LiveAnswers:
-    """By the ids of their streams. The lock guards `_live` and the follower counts in it."""
+    """By the ids of their streams. Followers are counted of all answers: one that another process writes may
+    be written here later. The lock guards `_live` and the counts."""
 
     def __init__(self, runtime: Runtime, followed_elsewhere: Callable[[Log], bool]) -> None:
         self._runtime = runtime
         self._followed_elsewhere = followed_elsewhere
         self._live: dict[str, Live] = {}
+        self._followers: Counter[str] = Counter()
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -74,20 +76,22 @@ class LiveAnswers:
     @contextmanager
     def following(self, log: Log) -> Iterator[None]:
         """While inside, one more follows the answer."""
-        live = self._live.get(log.header.stream_id)
-        if live is None:
-            yield
-            return
+        stream_id = log.header.stream_id
         with self._lock:
-            live.followers += 1
+            self._followers[stream_id] += 1
         try:
             yield
         finally:
             with self._lock:
-                live.followers -= 1
-                live.alone_since_s = self._runtime.monotonic()
-                alone = not live.followers
-            if alone and not live.runs_on and log.closing is None and not self._followed_elsewhere(log):
+                self._followers[stream_id] -= 1
+                alone = not self._followers[stream_id]
+                if alone:
+                    del self._followers[stream_id]
+                live = self._live.get(stream_id)
+                if live:
+                    live.alone_since_s = self._runtime.monotonic()
+            ends = alone and live is not None and not live.runs_on and log.closing is None
+            if live and ends and not self._followed_elsewhere(log):
                 live.writer.request_stop(DETACHED)
 
     def stop_alone(self, grace_s: float | None) -> None:
@@ -98,7 +102,7 @@ class LiveAnswers:
             patience_s = grace_s if live.runs_on else ALONE_S
             if self._followed_elsewhere(live.writer.log):
                 live.alone_since_s = now_s
-            elif patience_s is None or live.followers:
+            elif patience_s is None or self._followers[live.writer.log.header.stream_id]:
                 continue
             elif now_s - live.alone_since_s >= patience_s:
                 live.writer.request_stop(DETACHED)

@@ -154,9 +154,9 @@ class StreamStore(Protocol):
     def forget(self, owner: str, session_id: str) -> None:
         """Forget the finished logs of a session, with their keys."""
 
-    def abandoned(self) -> Iterable[Log]:
+    def abandoned(self, *, by_others: bool = True) -> Iterable[Log]:
         """Logs without a closing whose writer is gone; some may be sealed. And those whose closing the store
-        has forgotten, to be sealed and closed again."""
+        has forgotten, to be sealed and closed again. `by_others`: also what other processes left."""
 
     def take_over(self, log: Log, left: Header) -> bool:
         """Be the writer of a log that was `left` behind with this header; whoever wrote it before is refused.
@@ -210,7 +210,7 @@ class Admission(Protocol):
         """Let it in, or raise Refused and leave nothing behind."""
 
     def resume(self, header: Header) -> None:
-        """One that was let in elsewhere goes on here, whatever the limit."""
+        """One that was let in elsewhere goes on here, whatever its caller's limits; or raise Refused."""
 
     def settle(self, header: Header, closing: Closing | None) -> None:
         """An answer that was let in, or resumed, ended; None: it never began, because another admission

@@ -35,7 +35,6 @@ class Asked:
     system: str | None
     temperature: float | None
     max_tokens: int
-    runs_on: bool
 
 
 MAX_TOKENS_FIELDS = ("max_completion_tokens", "max_tokens")

@@ -16,6 +16,8 @@ PIECES_PER_TOKEN = 16
 """An upstream may send a token in pieces, and more of it than it counts, but not without end."""
 MOST_HEIRS = 3
 """So often an answer is gone on with: it may be what its writers die of."""
+MOST_AGE_S = 3600.0
+"""Nobody waits any more for the rest of what was begun so long ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +61,15 @@ class Tasks:
         self._sessions = sessions
         self._limits = limits
 
-    def asked(self, session: Session | None, request: ChatRequest) -> Asked | None:
+    def asked(self, session: Session | None, model: Model, request: ChatRequest) -> Asked | None:
         """What a header keeps of it, if others are to be able to go on with the answer: only what stands in a
         session can be read again."""
-        if session is None or not self._limits.goes_on:
+        if session is None or not self._limits.goes_on or not model.continues:
             return None
         return Asked(
             session.system if request.system is None else request.system,
             request.temperature,
             request.max_tokens or self._limits.max_answer_tokens,
-            request.runs_on,
         )
 
     def begin(self, header: Header, session: Session | None, model: Model, request: ChatRequest) -> Task:
@@ -93,18 +94,19 @@ class Tasks:
         )
 
     def goes_on(self, log: Log) -> bool:
-        """Whether others may go on with it when its process is gone."""
-        return self._limits.goes_on and log.header.asked is not None
+        """Whether others may go on with it when its process is gone: what was asked is known, it is nothing
+        but text, and not too many have tried."""
+        header = log.header
+        if not self._limits.goes_on or header.asked is None or header.epoch >= MOST_HEIRS:
+            return False
+        return all(entry.__class__ is str for entry in log.read(0).entries)
 
-    def again(self, log: Log) -> Task | None:
-        """The task of an answer that was left behind; None if nobody can go on with it: what was asked is not
-        known, its model cannot, it is more than text, or too many have tried."""
+    def again(self, log: Log, now: str) -> Task | None:
+        """The task of an answer that was left behind; None if it is too old, or nobody here can go on."""
         header = log.header
         if header.asked is None or header.session_id is None or not self.goes_on(log):
             return None
-        if header.epoch >= MOST_HEIRS:
-            return None
-        if any(entry.__class__ is not str for entry in log.read(0).entries):
+        if header.age_s(now) > MOST_AGE_S:
             return None
         try:
             model = self._models.find(header.model)

@@ -58,8 +58,9 @@ class Writer:
         self._lock = Lock()
         self._begun = False
         self._ended = False
-        self._begun_before = log.offset > 0
-        age_s = log.header.age_s(runtime.now()) if self._begun_before else 0.0
+        self._begun_at = log.offset
+        self._spent = max(log.offset, estimate_tokens(log.text)) if log.offset else 0
+        age_s = max(0.0, log.header.age_s(runtime.now())) if self._begun_at else 0.0
         self._started_s = runtime.monotonic() - age_s
         self._stopped_s = 0.0
         self._first_s: float | None = None
@@ -102,7 +103,7 @@ class Writer:
         if self.stop.requested:
             return None
         self._prompt = prompt = self._prompt_of(task)
-        entries_left, chars_left = task.max_entries - self.log.offset, task.max_chars - self.log.size
+        entries_left, chars_left = task.max_entries - self._spent, task.max_chars - self.log.size
         if entries_left <= 0:
             return Ended("length")
         with closed_after(task.model.provider.stream(prompt, self.stop)) as pieces:
@@ -143,7 +144,7 @@ class Writer:
         turns, self._dropped = fit(task.system, task.history, task.question, room)
         messages = [{"role": turn.role, "content": turn.content} for turn in turns]
         options = {} if task.temperature is None else {"temperature": task.temperature}
-        return Prompt(name, messages, task.max_tokens - self.log.offset, options, self.log.text)
+        return Prompt(name, messages, task.max_tokens - self._spent, options, self.log.text)
 
     def _take_turns(self, entries: int) -> None:
         """Let others run after as many entries as one of them is handed at once: a model that is never
@@ -187,9 +188,13 @@ class Writer:
         """A provider that broke because it was stopped did as it was told."""
         if self.stop.requested:
             return self._closing_of_stop(self._runtime.monotonic() - self._stopped_s)
+        named = {"stream_id": self.log.header.stream_id}
+        if self._begun_at and self.log.offset == self._begun_at:
+            logger.warning("an answer could not be gone on with: %s", exc, extra=named)
+            return self._failed(INTERRUPTED)
         if isinstance(exc, ParleyError):
             return self._failed(exc)
-        logger.error("an answer broke", exc_info=exc, extra={"stream_id": self.log.header.stream_id})
+        logger.error("an answer broke", exc_info=exc, extra=named)
         return self._failed(Internal("The server failed while answering; ask again"))
 
     def _closing_of_stop(self, upstream_closed_s: float | None) -> Closing:
@@ -200,9 +205,9 @@ class Writer:
         return self._finished(reason, None, closed_ms)
 
     def _finished(self, reason: str, usage: Usage | None, upstream_ms: float | None = None) -> Finished:
-        first_s = None if self._begun_before else self._first_s
+        first_s = None if self._begun_at else self._first_s
         ttft_ms = None if first_s is None else round((first_s - self._started_s) * 1000, 1)
-        if self._begun_before:
+        if self._begun_at:
             usage = None  # what was said is of the rest only
         return Finished(
             finish_reason=reason,

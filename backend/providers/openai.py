@@ -7,7 +7,7 @@ import logging
 import random
 import ssl
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -22,6 +22,7 @@ from backend.chat.events import Entry, Route, Try
 from backend.chat.ports import Piece, Prompt
 from backend.chat.requests import MAX_TOKENS_FIELDS
 from backend.chat.stop import Stop
+from backend.providers import partials
 from backend.providers.chunks import (
     Reported,
     Transcript,
@@ -48,21 +49,13 @@ LINGER_S = 0.05
 COMPLAINT_WAIT_S = 2.0
 MAX_WHOLE_BYTES = 8 << 20
 MAX_COMPLAINT_BYTES = 64 << 10
-PREFILL = "prefill"
-CONTINUES: Mapping[str, tuple[Mapping[str, object], Mapping[str, object]]] = {
-    PREFILL: ({}, {}),
-    "prefix": ({"prefix": True}, {}),
-    "continue_final_message": ({}, {"continue_final_message": True, "add_generation_prompt": False}),
-}
-"""What stands beside the beginning of an answer, and beside the messages, for upstreams to go on with it:
-nothing (Anthropic's models, OpenRouter), `prefix` (DeepSeek, Mistral), or two options (vLLM, SGLang)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
     """An OpenAI-compatible server. `base_url` is what stands before `/chat/completions`; `retries` are
     the attempts after the first; `max_tokens_field` is what it calls the bound on an answer, `continues` how
-    it is asked to go on with one, one of CONTINUES; None: it does not."""
+    it is asked to go on with one, one of `partials.WAYS`; None: it does not."""
 
     name: str
     base_url: str
@@ -106,7 +99,8 @@ class OpenAI:
         answering = False
         try:
             with stop.calling(grip.cut):
-                for piece in self._stream(self._request(prompt), prompt.options.get("n") or 1, grip):
+                pieces = self._stream(self._request(prompt), prompt.options.get("n") or 1, grip)
+                for piece in partials.rest(self._upstream.continues, prompt.partial, pieces):
                     if not answering:
                         answering = True
                         yield Route((Try(self._upstream.name),))
@@ -225,18 +219,12 @@ class OpenAI:
             **({} if any(name in options for name in MAX_TOKENS_FIELDS) else {field: prompt.max_tokens}),
             "model": prompt.model,
             "messages": prompt.messages,
-            **(self._begun(prompt) if prompt.partial else {}),
+            **partials.asked(self._upstream.continues, prompt),
             "stream": True,
             "stream_options": {**options.get("stream_options", {}), "include_usage": True},
         }
         body = orjson.dumps(asked)
         return b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
-
-    def _begun(self, prompt: Prompt) -> dict[str, object]:
-        """The fields that have it go on with an answer."""
-        beside, options = CONTINUES[self._upstream.continues or PREFILL]
-        begun = {"role": "assistant", "content": prompt.partial, **beside}
-        return {"messages": [*prompt.messages, begun], **options}
 
     def _fault(self, exc: Exception) -> Broken | None:
         if isinstance(exc, Refusal):

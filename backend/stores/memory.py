@@ -118,7 +118,7 @@ class MemoryStreams:
                     self._claims.forget(ended.header)
                     del self._ended[ended.header.stream_id]
 
-    def abandoned(self) -> list[Log]:
+    def abandoned(self, *, by_others: bool = True) -> list[Log]:  # noqa: ARG002
         return []
 
     def take_over(self, log: Log, left: Header) -> bool:  # noqa: ARG002

@@ -12,14 +12,23 @@ from backend.chat.events import Closing, Delta, Entry, Failed, Finished, Header,
 from backend.chat.requests import Asked, Idempotency
 from backend.chat.sessions import Message
 
+HEADER = {field.name: field.default for field in fields(Header)}
+"""A header's fields, and what they are unless it says otherwise."""
+LATER = ("epoch", "asked")
+"""Those that were not there from the beginning: who reads it may not know them."""
+
 
 def header_to_json(header: Header) -> str:
-    return orjson.dumps(header).decode()
+    values = {name: getattr(header, name) for name in HEADER}
+    for name in LATER:
+        if values[name] == HEADER[name]:
+            del values[name]
+    return orjson.dumps(values).decode()
 
 
 def header_from_json(text: str) -> Header:
-    values = orjson.loads(text)
-    if values["idempotency"] is not None:
+    values = {name: value for name, value in orjson.loads(text).items() if name in HEADER}
+    if values.get("idempotency") is not None:
         values["idempotency"] = Idempotency(**values["idempotency"])
     if values.get("asked") is not None:
         values["asked"] = Asked(**values["asked"])

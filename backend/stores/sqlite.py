@@ -132,7 +132,7 @@ class SqliteStreams:
             )
         )
 
-    def abandoned(self) -> list[Log]:
+    def abandoned(self, *, by_others: bool = True) -> list[Log]:  # noqa: ARG002
         headers = self._headers("closing IS NULL")
         logs = [self._load(header.stream_id) for header in headers if not self._in_memory(header.stream_id)]
         return [log for log in logs if log is not None]

@@ -8,7 +8,7 @@ import pytest
 
 from backend.chat.caps import Caps
 from backend.chat.engine import Engine
-from backend.chat.errors import Unavailable
+from backend.chat.errors import Unavailable, UpstreamError
 from backend.chat.events import Closing, Delta, Entry, Failed, Finished, Header, Usage
 from backend.chat.log import Log, TakenOver
 from backend.chat.ports import Ended
@@ -23,7 +23,7 @@ from tests.fakes.provider import Scripted, saying, until_stopped
 from tests.fakes.runtime import ThreadRuntime
 
 GOES_ON = Limits(goes_on=True, max_answer_tokens=5)
-ASKED = Asked("be brief", 0.5, 5, runs_on=True)
+ASKED = Asked("be brief", 0.5, 5)
 
 
 class Left(MemoryStreams):
@@ -38,8 +38,9 @@ class Left(MemoryStreams):
         self.log.append(entries)
         return self.log
 
-    def abandoned(self) -> list[Log]:
-        return [self.log] if self.log.closing is None and self.log.header.writer != "me" else []
+    def abandoned(self, *, by_others: bool = True) -> list[Log]:
+        left = self.log.closing is None and self.log.header.writer != "me"
+        return [self.log] if left and by_others else []
 
     def take_over(self, log: Log, left: Header) -> bool:
         if self.takes:
@@ -67,7 +68,7 @@ class World:
         self.runtime = ThreadRuntime()
         self.sessions = MemorySessions(self.runtime, None, 10**7, 100)
         self.streams = Left(self.runtime, 3600, 10**7)
-        self.caps = Caps(100, 1)
+        self.caps = Caps(2, 1)
         catalog = Catalog([replace(provider.model(), continues=continues)])
         self.engine = Engine(catalog, self.sessions, self.streams, self.runtime, Rooms(), limits, [self.caps])
         at = self.runtime.now()
@@ -138,10 +139,11 @@ def test_it_counts_for_its_caller_while_it_runs_whatever_the_limit() -> None:
     world.caps.admit(world.header)
 
 
-@pytest.mark.parametrize(
-    "why", ["off", "not known", "model", "no model", "more than text", "not taken", "too often", "draining"]
-)
-def test_it_is_interrupted_where_nobody_can_go_on(why: str) -> None:
+WHY_NOT = ["off", "not known", "model", "no model", "more than text", "not taken", "too often", "too old"]
+
+
+@pytest.mark.parametrize("why", [*WHY_NOT, "no room", "broken", "refused"])
+def test_it_is_interrupted_where_nobody_can_go_on(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     provider = saying("more")
     world = World(provider, continues=why != "model", limits=replace(GOES_ON, goes_on=why != "off"))
     header, entries = world.header, list[Entry](["one"])
@@ -149,16 +151,25 @@ def test_it_is_interrupted_where_nobody_can_go_on(why: str) -> None:
         header = replace(header, asked=None)
     elif why == "no model":
         header = replace(header, model="gone")
+    elif why == "too old":
+        header = replace(header, created_at="2026-01-01T00:00:00.000000+00:00")
+    elif why == "no room":
+        for address in ("a", "b"):
+            world.caps.admit(replace(header, address=address))
+    elif why == "broken":
+        monkeypatch.setattr(world.engine._tasks, "again", broken)
+    elif why == "refused":
+        provider.steps = (UpstreamError("The upstream refused the request (HTTP 400)"),)
     elif why == "too often":
         header = replace(header, epoch=MOST_HEIRS)
     elif why == "more than text":
         entries = ["one", Delta("", {"reasoning_content": "hm"})]
     world.streams.takes = why != "not taken"
-    world.engine.draining = why == "draining"
     world.streams.leave(header, entries)
     world.engine.recover()
     assert isinstance(closing := world.ended(), Failed)
-    assert (closing.type, provider.prompts) == ("interrupted", [])
+    assert closing.type == "interrupted"
+    assert len(provider.prompts) == (why == "refused")
     assert world.sessions.messages("", "s")[-1].content == "one"
 
 
@@ -195,11 +206,59 @@ def test_a_message_that_could_not_be_saved_is_not_if_others_went_on_meanwhile() 
     assert log.closing is not None
 
 
+def broken(*_: object) -> None:
+    raise ValueError("what is kept cannot be read")
+
+
+def test_a_message_is_not_saved_while_it_is_not_known_whether_its_log_is_sealed() -> None:
+    """The store may be there for the one and away for the other, and others go on with the answer."""
+    world = World(Scripted(["x"], Ended("stop")))
+    world.streams.leave(world.header, ["one"])
+    world.streams.away = True
+    world.engine.recover()
+    world.ended()
+    world.engine.tend()
+    assert len(world.sessions.messages("", "s")) == 3
+    world.streams.away = False
+    world.engine.tend()
+    assert len(world.sessions.messages("", "s")) == 4
+
+
+def test_who_followed_it_here_before_is_a_follower_still() -> None:
+    world = World(Scripted(["x"], until_stopped), limits=replace(GOES_ON, detach_grace_s=0.0))
+    log = world.streams.leave(world.header, ["one"])
+    with world.engine.following(log):
+        world.engine.recover()
+        world.engine.tend()
+        assert not world.engine._live.writers[0].stop.requested
+    world.engine.tend()
+    closing = world.ended()
+    assert isinstance(closing, Finished)
+    assert closing.finish_reason == "detached"
+
+
+def test_a_clock_that_is_behind_makes_no_time_negative() -> None:
+    world = World(Scripted([" two"], Ended("stop")))
+    world.streams.leave(replace(world.header, created_at="2999-01-01T00:00:00.000000+00:00"), ["one"])
+    world.engine.recover()
+    closing = world.ended()
+    assert isinstance(closing, Finished)
+    assert closing.duration_s >= 0
+
+
+def test_who_drains_ends_what_nobody_can_go_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.chat.engine.SAVE_PATIENCE_S", 0.2)
+    world = World(Scripted(["x"], until_stopped), continues=False)
+    log = world.engine.open(ME, HELLO)
+    world.engine.drain(lambda: 0.1)
+    assert log.state == "interrupted"
+
+
 def test_who_drains_leaves_what_others_go_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backend.chat.engine.SAVE_PATIENCE_S", 0.2)
     world = World(Scripted(["x"], until_stopped))
     log = world.engine.open(ME, HELLO)
-    assert log.header.asked == Asked(None, None, 5, runs_on=True)
+    assert log.header.asked == Asked(None, None, 5)
     outside = world.engine.open(replace(ME, address="127.0.0.2"), replace(HELLO, keep=False, session_id=None))
     assert outside.header.asked is None
     world.engine.drain(lambda: 0.1)

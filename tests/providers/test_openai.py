@@ -161,6 +161,7 @@ def test_an_answer_is_its_entries_in_order_then_its_end(make: Make) -> None:
     [
         ("prefill", {}, {}),
         ("prefix", {"prefix": True}, {}),
+        ("repeated_prefix", {"prefix": True}, {}),
         ("continue_final_message", {}, {"continue_final_message": True, "add_generation_prompt": False}),
     ],
 )

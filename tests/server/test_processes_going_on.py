@@ -153,6 +153,32 @@ def test_a_stop_reaches_whoever_goes_on_with_it(three: list[Server], scripted: U
     scripted.lets_go_of(message, 5)
 
 
+def test_one_that_is_about_to_stop_leaves_the_others_answers_to_those_who_stay(
+    three: list[Server], scripted: Upstream
+) -> None:
+    a, b, c = three
+    kept = ask(b, question("1500 tokens every 0.01 s"), session_id="kept")
+    next_of(kept, 3)
+    following = ask(a, question(), session_id="left-to-c")
+    seen = next_of(following, 5)
+    a.kill()
+    b.process.send_signal(signal.SIGTERM)
+    exact([*seen, *resume(c, following.stream_id, len(seen)).all()], SIZE)
+    assert heirs([b, c]) == [c]
+
+
+def test_who_read_it_elsewhere_is_not_taken_for_gone_by_the_one_that_goes_on(
+    tmp_path: Path, one_runtime: str, redis_url: str, scripted: Upstream
+) -> None:
+    env = {"CONTINUE_INTERRUPTED": "1", "LEASE_S": str(LEASE_S), "DETACH_GRACE": "2", "DEFAULT_MODEL": "demo"}
+    with processes(tmp_path, 2, redis_url, scripted, one_runtime, **env) as (a, b):
+        following = ask(a, "[[demo tokens=100 tps=10]] hello", session_id="read")
+        elsewhere = resume(b, following.stream_id)
+        next_of(following, 10)
+        a.kill()
+        assert elsewhere.all()[-1].data["finish_reason"] == "stop"
+
+
 def test_what_nobody_can_go_on_with_is_interrupted(three: list[Server], scripted: Upstream) -> None:
     """A completion, whose conversation is not kept; and a model whose upstream is not said to be able to."""
     a, b, _ = three

@@ -190,7 +190,7 @@ def test_a_session_of_thousands_of_answers_is_forgotten_in_a_few_exchanges(
     log = begun(a, "old", idempotency=Idempotency("scope", "key", "print"))
     a.streams.close(log, finished())
     begun(a, "running")
-    streams = SessionKeys("", "s").streams
+    streams = SessionKeys("", "s").answers
     redis_server.command("ZADD", streams, *[word for n in range(2000) for word in (2**40, f"gone-{n}")])
     calls: list[object] = []
     call = a.link.call
@@ -209,7 +209,7 @@ def test_a_session_of_thousands_of_answers_is_forgotten_in_a_few_exchanges(
 
 def test_a_session_lists_no_answers_that_cannot_be_kept_any_more(opened: Open, redis_server: Redis) -> None:
     a = opened()
-    streams = SessionKeys("", "s").streams
+    streams = SessionKeys("", "s").answers
     redis_server.command("ZADD", streams, 10**9, "long-ago")
     log = begun(a)
     assert redis_server.client.zrange(streams, 0, -1) == ["t"]

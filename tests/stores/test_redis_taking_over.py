@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 
 from backend.chat.events import Failed
 from backend.chat.log import Log, TakenOver
+from backend.stores import records
 from backend.stores.redis import rows
 from backend.stores.redis.client import connector
 from backend.stores.redis.keys import PROCESSES, ProcessKeys, StreamKeys
@@ -111,6 +113,7 @@ def test_who_lost_it_follows_it_and_stops_it_where_it_is_written(opened: Open) -
     a.peers.stop(log, "stopped")
     until(lambda: stopped == ["t"], "the new writer is told to stop")
     until(lambda: b.peers.followed(theirs), "the new writer is told who follows")
+    a.link.do(("DEL", StreamKeys("t").stop))
     assert a.streams.take_over(log, log.header), "it may come back"
     a.streams.append(log, ["four "])
     with pytest.raises(TakenOver):
@@ -247,3 +250,58 @@ def test_a_server_that_will_not_tell_of_itself_counts_as_one_that_was_restarted(
         opening.opened.remove(b)
     finally:
         redis_server.command("ACL", "DELUSER", "mute")
+
+
+def test_what_was_being_fetched_when_it_was_taken_over_is_not_added_again(opened: Open) -> None:
+    a, b = opened(), opened()
+    begun(a)
+    theirs = b.streams.get("", "t")
+    assert b.streams.take_over(theirs, theirs.header)
+    b.streams.append(theirs, ["three "])
+    late = b.link.get(*rows.after(KEY, 2, 1))
+    theirs._entries.pop()  # as it is until the append has been heard of
+    b.streams._mirrors._feed(theirs, late)
+    b.streams._mirrors._miss(theirs)
+    theirs.complete(["three "])
+    b.streams.append(theirs, ["four "])
+    assert theirs.text == opened().streams.get("", "t").text == "one two three four "
+
+
+def test_one_that_was_to_be_stopped_is_not_gone_on_with(opened: Open) -> None:
+    a, b = opened(), opened()
+    begun(a)
+    theirs = b.streams.get("", "t")
+    b.peers.stop(theirs, "stopped")
+    assert not b.streams.take_over(theirs, theirs.header)
+    assert 0 < b.link.get("TTL", StreamKeys("t").stop) <= 600
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_writer_whose_model_is_silent_is_told_that_another_has_its_answer(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    monkeypatch.setattr("backend.stores.redis.writing.SILENT_S", 0.0)
+    a, b = opened(), opened()
+    begun(a)
+    taken: list[str] = []
+    a.streams.on_taken = taken.append
+    a.streams.sweep()
+    theirs = b.streams.get("", "t")
+    if ended:
+        b.streams.seal(theirs, finished())
+    else:
+        assert b.streams.take_over(theirs, theirs.header)
+    assert not taken
+    a.streams.sweep()
+    until(lambda: taken == ["t"], "it is told")
+
+
+def test_a_header_is_written_as_before_unless_it_is_needed(opened: Open) -> None:
+    """Another process may be of the version before."""
+    a = opened()
+    log = begun(a)
+    [(_, fields)] = a.link.get("XRANGE", KEY, "-", "+", "COUNT", 1)
+    said = orjson.loads(fields[b"h"])
+    assert "epoch" not in said
+    assert "asked" not in said
+    assert records.header_from_json(orjson.dumps({**said, "later": 1}).decode()) == log.header

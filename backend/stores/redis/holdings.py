@@ -72,7 +72,7 @@ def claim_session(header: Header, kept_s: int, gone: bytes = b"") -> Command:
     """As CLAIM; `gone` holds it and may be replaced. Answers are kept for so long after their end."""
     keys = SessionKeys(header.owner, header.session_id or "")
     said = (header.stream_id, gone, KEPT_RUNNING_S, KEPT_RUNNING_S + kept_s)
-    return ("EVAL", CLAIM, 2, keys.claim, keys.streams, *said)
+    return ("EVAL", CLAIM, 2, keys.claim, keys.answers, *said)
 
 
 def claim_key(header: Header, idempotency: Idempotency, gone: bytes = b"") -> Command:
@@ -100,8 +100,8 @@ def again(header: Header) -> list[Command]:
     if header.session_id is not None:
         keys = SessionKeys(header.owner, header.session_id)
         listed = [
-            ("ZADD", keys.streams, round(time.time()), header.stream_id),
-            ("EXPIRE", keys.streams, KEPT_RUNNING_S),
+            ("ZADD", keys.answers, round(time.time()), header.stream_id),
+            ("EXPIRE", keys.answers, KEPT_RUNNING_S),
         ]
         claims.append((keys.claim, header.stream_id))
     if header.idempotency is not None:
@@ -149,7 +149,7 @@ def discarded(log: Log) -> list[Command]:
         # It may have been saved although that was not heard; before the claim goes, nobody can ask again.
         end.insert(0, ("EVAL", UNASK, 2, keys.messages, keys.numbers, header.question_id))
         end.append(("EVAL", RELEASE, 1, keys.claim, header.stream_id))
-        end.append(("ZREM", keys.streams, header.stream_id))
+        end.append(("ZREM", keys.answers, header.stream_id))
     if header.idempotency:
         end.append(("EVAL", RELEASE, 1, idempotency_key(header.idempotency), key_value(header)))
     return [*end, *let_go(header)]

@@ -18,18 +18,19 @@ PREFIX = "parley:"
 class StreamKeys:
     """One answer's."""
 
-    __slots__ = ("log", "tombstone")
+    __slots__ = ("log", "stop", "tombstone")
 
     def __init__(self, stream_id: str) -> None:
         self.log = f"{PREFIX}{{{stream_id}}}:log"
         self.tombstone = f"{PREFIX}{{{stream_id}}}:owner"
+        self.stop = f"{PREFIX}{{{stream_id}}}:stop"
 
 
 class SessionKeys:
     """One session's. All of an owner's sessions are together with their index; those of callers without a
     name, who may be many and are shown no list, each for itself."""
 
-    __slots__ = ("claim", "index", "listeners", "messages", "numbers", "session", "streams")
+    __slots__ = ("answers", "claim", "index", "listeners", "messages", "numbers", "session")
 
     def __init__(self, owner: str, session_id: str) -> None:
         place = f"{PREFIX}{{{owner or session_id}}}:{session_id}"
@@ -37,7 +38,7 @@ class SessionKeys:
         self.messages = f"{place}:messages"
         self.numbers = f"{place}:numbers"
         self.claim = f"{place}:claim"
-        self.streams = f"{place}:streams"
+        self.answers = f"{place}:answers"
         self.listeners = f"{place}:listeners"
         self.index = index_key(owner)
 

@@ -93,8 +93,9 @@ class Mirrors:
 
     def let_go(self, log: Log) -> None:
         """It is written here now."""
-        self._logs.pop(log.header.stream_id, None)
-        self._seen.pop(log, None)
+        with self._lock:  # of what is being fetched nothing is added any more
+            self._logs.pop(log.header.stream_id, None)
+            self._seen.pop(log, None)
 
     def refused(self, stream_id: str) -> Log | None:
         """An answer that was discarded when others may have joined it, with the closing that tells them why;
@@ -133,7 +134,7 @@ class Mirrors:
         if self._looks % ANNOUNCE_EVERY == 0:
             self._announce(logs)
         before_s = self._runtime.monotonic() - LOOK_S / 2
-        self._fetch([log for log in logs if self._seen[log].at_s < before_s])
+        self._fetch([log for log in logs if (seen := self._seen.get(log)) and seen.at_s < before_s])
 
     def _announce(self, logs: Iterable[Log]) -> None:
         """Tell their writers that they are followed here."""
@@ -167,6 +168,8 @@ class Mirrors:
     def _feed(self, log: Log, found: list[rows.Row]) -> None:
         writer = log.header.writer
         with self._lock:
+            if self._logs.get(log.header.stream_id) is not log:
+                return
             try:
                 rows.feed(log, found)
             except rows.Gap:
@@ -178,7 +181,9 @@ class Mirrors:
 
     def _miss(self, log: Log) -> None:
         """Its writer may write it again; its readers are told if that takes too long."""
-        seen, now_s = self._seen[log], self._runtime.monotonic()
+        seen, now_s = self._seen.get(log), self._runtime.monotonic()
+        if seen is None:
+            return
         seen.at_s = now_s
         seen.missing_since_s = seen.missing_since_s or now_s
         if now_s - seen.missing_since_s > self._lease_s:

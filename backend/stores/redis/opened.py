@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from backend.chat.ports import Runtime
 from backend.chat.stop import Stop
+from backend.chat.writer import INTERRUPTED
 from backend.stores.redis.client import Connect
 from backend.stores.redis.endings import Endings
 from backend.stores.redis.link import Link
@@ -52,6 +53,9 @@ def open_redis(
     endings = Endings(link, writing, audience, runtime, presence.name, stream_ttl_s)
     streams = RedisStreams(link, writing, endings, mirrors, audience, presence, runtime, stream_ttl_s)
     peers = RedisPeers(link, post, mirrors, audience, streams, runtime, presence.name)
+
+    # As one that is interrupted: it has nothing to say any more.
+    streams.on_taken = lambda stream_id: peers.on_stop(stream_id, INTERRUPTED.type)
 
     def close() -> None:
         ending.request("closed")

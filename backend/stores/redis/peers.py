@@ -15,7 +15,7 @@ from backend.chat.news import News
 from backend.chat.ports import Runtime, StreamStore
 from backend.stores.gathering import Gathering
 from backend.stores.redis.client import Command
-from backend.stores.redis.keys import SessionKeys
+from backend.stores.redis.keys import SessionKeys, StreamKeys
 from backend.stores.redis.link import Link
 from backend.stores.redis.mirrors import AT_ONCE, Audience, Mirrors
 from backend.stores.redis.post import Post
@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 LISTENS_S = 60
 """How long a process counts as listening to a session when it does not say so again."""
 RENEW_S = 15.0
+STOP_KEPT_S = 600
+"""More than any lease is long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class RedisPeers:
         post.on["session"] = self._hearing.add
 
     def stop(self, log: Log, reason: str) -> None:
+        """Should its writer be dead, nobody is to go on with it."""
+        self._link.post(("SET", StreamKeys(log.header.stream_id).stop, reason, "EX", STOP_KEPT_S))
         self._post.send(log.header.writer, "stop", stream=log.header.stream_id, reason=reason)
 
     def followed(self, log: Log) -> bool:

@@ -40,8 +40,8 @@ if ARGV[4] ~= '' then
     local server, replication = redis.pcall('INFO', 'server'), redis.pcall('INFO', 'replication')
     if type(server) ~= 'string' or type(replication) ~= 'string' then return false end
     local up_s = tonumber(string.match(server, 'uptime_in_seconds:(%d+)') or 0)
-    local promoted = string.match(replication, 'master_replid2:%x*[^0%s]') ~= nil
-    if promoted or up_s < tonumber(ARGV[4]) then return false end
+    local before = string.match(replication, 'master_replid2:(%x+)')
+    if not before or string.find(before, '[^0]') or up_s < tonumber(ARGV[4]) then return false end
 end
 local top = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 if not top or top[2][1] == 'c' or top[2][1] == 'x' or top[1] ~= ARGV[1] then return false end
@@ -132,6 +132,11 @@ def discarded(rows: Sequence[Row]) -> bool:
 def place_of(row: Row) -> tuple[int, int]:
     """Epoch and offset."""
     return divmod(int(row[0].partition(b"-")[0]), 1 << EPOCH_BITS)
+
+
+def is_of(row: Row, epoch: int) -> bool:
+    """Whether the writer of this epoch, or of an earlier one, has written it, and may go on."""
+    return b"c" not in row[1] and b"x" not in row[1] and place_of(row)[0] <= epoch
 
 
 def feed(log: Log, rows: Sequence[Row]) -> None:

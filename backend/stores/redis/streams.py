@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import orjson
 
@@ -61,6 +62,9 @@ class RedisStreams:
         self._presence = presence
         self._runtime = runtime
         self._kept_s = math.ceil(ttl_s)
+        self.on_taken: Callable[[str], None] = lambda _stream_id: None
+        """Called with the id of an answer that others have ended, or go on with: its writer need not wait for
+        the model to speak to find that out."""
         self._own: dict[str, Own] = {}
         self._looked_through = 0
         """In which generation of the link no more answers were found that this process thinks ended."""
@@ -155,8 +159,8 @@ class RedisStreams:
         self._endings.discard(log)
 
     def forget(self, owner: str, session_id: str) -> None:
-        streams = SessionKeys(owner, session_id).streams
-        names = [name.decode() for name in self._link.get("ZRANGE", streams, 0, -1)]
+        answers = SessionKeys(owner, session_id).answers
+        names = [name.decode() for name in self._link.get("ZRANGE", answers, 0, -1)]
         for start in range(0, len(names), AT_ONCE):
             some = names[start : start + AT_ONCE]
             kept = self._link.do(*[("EXISTS", StreamKeys(stream_id).log) for stream_id in some])
@@ -165,10 +169,10 @@ class RedisStreams:
                 log = self._find(stream_id) if is_kept or stream_id in self._own else None
                 if log is None or log.closing is not None:
                     commands += holdings.forgotten(stream_id, log)
-                    commands.append(("ZREM", streams, stream_id))
+                    commands.append(("ZREM", answers, stream_id))
             self._link.do(*commands)
 
-    def abandoned(self) -> Iterator[Log]:
+    def abandoned(self, *, by_others: bool = True) -> Iterator[Log]:
         generation = self._link.generation
         if self._looked_through != generation:
             mine = 0
@@ -177,7 +181,7 @@ class RedisStreams:
                 yield log
             if not mine:
                 self._looked_through = generation
-        for process in self._presence.gone():
+        for process in self._presence.gone() if by_others else ():
             left = 0
             for log in self._left_by(process):
                 left += 1
@@ -192,6 +196,8 @@ class RedisStreams:
         header = replace(left, writer=self._presence.name, epoch=left.epoch + 1)
         age_s = left.age_s(self._runtime.now()) + CLOCKS_APART_S
         unbroken = self._runtime.monotonic() - self._link.changed_s > age_s
+        if self._link.get("EXISTS", StreamKeys(left.stream_id).stop):
+            return False
         taking = rows.take_over(
             StreamKeys(left.stream_id).log, header, log, None if unbroken else math.ceil(age_s)
         )
@@ -215,7 +221,8 @@ class RedisStreams:
     def sweep(self) -> None:
         self._audience.sweep()
         with suppress(Unavailable):
-            self._writing.look_after(self._own)
+            for own in self._writing.look_after(self._own):
+                self._runtime.spawn(partial(self.on_taken, own.log.header.stream_id))
         if self._looked_through == self._link.generation:  # else `abandoned` has them, with their messages
             self._endings.close_unclosed()
         self._endings.sweep()

@@ -104,20 +104,25 @@ class Writing:
                 own.generation = self._link.generation
         return own.closing
 
-    def look_after(self, owns: Mapping[str, Own]) -> None:
+    def look_after(self, owns: Mapping[str, Own]) -> list[Own]:
         """Write again what Redis has lost of those that have nothing to write just now: their readers
-        elsewhere would wait for them in vain. Raises Unavailable."""
+        elsewhere would wait for them in vain. Gives those that others have ended, or go on with. Raises
+        Unavailable."""
+        taken: list[Own] = []
         now_s = self._runtime.monotonic()
         silent = [own for own in list(owns.values()) if own.seen_s and now_s - own.seen_s > SILENT_S]
         if not silent:
-            return
-        replies = self._link.do(*[("EXISTS", own.key) for own in silent])
-        for own, is_there in zip(silent, replies, strict=True):
-            if is_there:
+            return taken
+        tops = self._link.do(*[rows.last(own.key) for own in silent])
+        for own, top in zip(silent, tops, strict=True):
+            if top and rows.is_of(top[0], own.epoch):
                 own.seen_s = now_s
+            elif top and own.closing is None:
+                taken.append(own)
             elif owns.get(own.log.header.stream_id) is own and own.closing is None:
                 with suppress(LogClosed):
                     self._write_again(own)
+        return taken
 
     def _write(
         self, own: Own, command: Callable[[], Command], end: int | None, patience_s: float = PATIENCE_S
