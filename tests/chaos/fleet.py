@@ -49,7 +49,7 @@ name = "chaos"
 base_url = "{url}"
 api_key_env = "CHAOS_KEY"
 models = ["chaos"]
-continues = "prefill"
+continues = "prefix"
 """
 
 
