@@ -38,10 +38,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Whatever meets a running server meets one on each runtime."""
+    """Whatever meets a running server meets one on each runtime, unless its module says with RUNTIMES that
+    one is enough."""
     if "runtime_name" in metafunc.fixturenames:
         only = metafunc.config.getoption("runtime")
-        metafunc.parametrize("runtime_name", [only] if only else LIBRARIES, indirect=True, scope="module")
+        names = [only] if only else getattr(metafunc.module, "RUNTIMES", LIBRARIES)
+        metafunc.parametrize("runtime_name", names, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="session", autouse=True)

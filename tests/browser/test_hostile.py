@@ -13,6 +13,9 @@ from tests.servers import Server
 
 pytestmark = pytest.mark.browser
 
+RUNTIMES = ("eventlet",)
+"""What is seen here does not depend on it: test_transports and test_coming_back try both."""
+
 HOSTILE = """\
 <script>window.hit = 1; alert(1)</script>
 

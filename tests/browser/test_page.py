@@ -14,6 +14,9 @@ from tests.servers import Server
 
 pytestmark = pytest.mark.browser
 
+RUNTIMES = ("gevent",)
+"""What is seen here does not depend on it: test_transports and test_coming_back try both."""
+
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 
 

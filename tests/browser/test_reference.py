@@ -17,6 +17,9 @@ from tests.servers import PATIENCE_S, Server
 
 pytestmark = pytest.mark.browser
 
+RUNTIMES = ("eventlet",)
+"""What is seen here does not depend on it: test_transports and test_coming_back try both."""
+
 TOKEN = "a-token-that-nobody-keeps"
 
 

@@ -17,6 +17,9 @@ from tests.server.test_access import token_of
 
 pytestmark = pytest.mark.browser
 
+RUNTIMES = ("gevent",)
+"""What is seen here does not depend on it: test_transports and test_coming_back try both."""
+
 STRICT = {"AUTH": "required", "JWT_SECRET": signing.SECRET}
 EXPIRED_FOR_S = 20
 """Within the 30 s by which a token may be late: it is good for 10 s more."""
