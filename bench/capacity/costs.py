@@ -44,21 +44,21 @@ class Costs:
 MEASURED = Costs(
     open_s=0.8e-3,
     close_s=0.45e-3,
-    turn_s=50e-6,
+    turn_s=55e-6,
     token_s=2e-6,
-    exchange_s=140e-6,
+    exchange_s=150e-6,
     nudge_s=30e-6,
     fetch_s=45e-6,
     redis_exchange_s=4.4e-6,
     redis_row_s=1.1e-6,
-    redis_open=60,
-    redis_close=55,
+    redis_open=46,
+    redis_close=42,
     redis_nudge_s=2e-6,
     redis_fetch_s=5e-6,
     client_s=10e-6,
     way_s=30e-6,
 )
-"""On a busy machine: see docs/scaling.md."""
+"""On a quiet machine: see docs/scaling.md."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,5 +71,5 @@ class Crowd:
     worker_us: float
 
 
-TWO_WORKERS = Crowd(Plan(1000, 2, cores=2, taken=0.34), share=0.987, p99_ms=113, worker_us=55.1)
-"""Built-in answers, while others had a third of both cores."""
+TWO_WORKERS = Crowd(Plan(1000, 2, cores=2), share=0.993, p99_ms=55, worker_us=74.4)
+"""Built-in answers."""
