@@ -20,9 +20,9 @@ second of its core, for which the others take *h* seconds of theirs. When two wo
 share the two cores, each second of a worker still comes with *h* seconds of the others. Of two cores' seconds
 the workers can have 2 / (1 + h), so that the most they can reach together is A × 2 / (1 + h) tokens a second.
 *A* is counted by the worker's own time, not by the clock, so that no moment in which it waited makes the goal
-easier. What others on the machine took of the cores meanwhile is left out of the share, and told. With as many
-streams in all, each of two workers has half of them, and half as much in each exchange with Redis: with twice
-as many each has what the one had."""
+easier. What others on the machine took of the cores meanwhile is left out of the share, and told. Of as many
+streams in all each of two workers has half, and half as much in each exchange with Redis; of twice as many
+each has what the one had."""
 
 
 def redis_text(results: Results) -> Iterator[str]:
