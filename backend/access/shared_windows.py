@@ -78,6 +78,7 @@ class SharedWindows(MovingWindows):
         self._now = now
         self._here = Windows()
         self._untold = Windows()
+        self._away = False
 
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         """Count `amount` more, if that stays within the limit."""
@@ -86,15 +87,23 @@ class SharedWindows(MovingWindows):
         try:
             within = bool(self._run(ACQUIRE, key, limit, expiry * 1_000_000, amount, *ages_us))
         except Unavailable:
-            logger.warning("a limit is counted by each process for itself: its store is away")
+            self._note(away=True)
             self._untold.put(key, expiry, untold_s)
             within = self._here.acquire_entry(key, limit // self._processes(), expiry, amount)
             if within:
                 self._untold.acquire_entry(key, limit, expiry, amount)
             return within
+        self._note(away=False)
         if within:
             self._here.acquire_entry(key, limit, expiry, amount)
         return within
+
+    def _note(self, *, away: bool) -> None:
+        """Once in each outage."""
+        if away != self._away:
+            self._away = away
+            how = "by each process for itself: their store is away" if away else "together again"
+            logger.warning("limits are counted %s", how)
 
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
         """When the oldest that counts happened, in seconds since the epoch, and how many count."""

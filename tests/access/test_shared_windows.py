@@ -76,6 +76,15 @@ def test_what_a_process_allowed_before_counts_against_its_share(
     assert [allowed([desk], 50) for desk in desks] == [6, 10, 10]
 
 
+def test_an_outage_is_told_once_and_its_end_as_well(
+    desks: list[Callable[[], bool]], store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    for away in (True, True, False, False, True):
+        store.away = away
+        desks[0]()
+    assert [record.message.rpartition(" ")[2] for record in caplog.records] == ["away", "again", "away"]
+
+
 def test_what_was_allowed_while_the_store_was_away_counts_when_it_is_back(
     desks: list[Callable[[], bool]], store: Store
 ) -> None:
