@@ -214,7 +214,10 @@ class Parent:
         if code == MISCONFIGURED and not self._begun:
             self._exit_code = code
             return
-        logger.error("%s died (%s)", child, _manner(code))
+        if code:
+            logger.error("%s died (%s)", child, _manner(code))
+        else:
+            logger.warning("%s was ended by somebody else", child)
         if time.monotonic() - child.born_s >= STEADY_S:
             self._deaths[child.number] = 0
         if child.ready:

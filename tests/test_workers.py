@@ -524,3 +524,13 @@ def test_a_successor_that_does_not_come_to_serve_ends_the_roll(start_crew: Start
     crew.send(signal.SIGHUP)
     crew.wait_for_log("before it served, and the workers there are stay")
     assert crew.pids() == pids
+
+
+def test_a_worker_that_is_ended_alone_is_replaced_and_has_not_died(start_crew: StartCrew) -> None:
+    crew = start_crew()
+    pids = crew.pids()
+    ended = min(pids)
+    os.kill(ended, signal.SIGTERM)
+    crew.wait_for_log("was ended by somebody else")
+    assert ended not in crew.pids()
+    assert "died" not in crew.log
