@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 
+from backend.chat.answering import Answering
 from backend.chat.context import estimate_tokens
-from backend.chat.errors import Internal, ParleyError, Refused, Unavailable
-from backend.chat.events import Batch, Closing, Failed, Header
+from backend.chat.errors import Unavailable
+from backend.chat.events import Batch, Header
 from backend.chat.ids import new_id
 from backend.chat.keeper import Keeper
-from backend.chat.live import DETACHED, LiveAnswers
-from backend.chat.log import BATCH_ENTRIES, Log, TakenOver
-from backend.chat.news import News
+from backend.chat.live import LiveAnswers
+from backend.chat.log import BATCH_ENTRIES, Log
 from backend.chat.peers import Alone, Peers
 from backend.chat.ports import (
     Admission,
     Meter,
-    Model,
     Models,
     Runtime,
     SessionStore,
@@ -30,7 +29,7 @@ from backend.chat.requests import Caller, ChatRequest
 from backend.chat.rooms import Rooms
 from backend.chat.sessions import Session
 from backend.chat.tasks import Limits, Task, Tasks
-from backend.chat.writer import INTERRUPTED, Writer
+from backend.chat.writer import INTERRUPTED
 
 logger = logging.getLogger(__name__)
 
@@ -63,14 +62,21 @@ class Engine:
         self._sessions = sessions
         self._streams = streams
         self._runtime = runtime
-        self._rooms = rooms
         self._limits = limits
-        self._admissions = admissions
-        self._meter = meter or Uncounted()
-        self._count_tokens = count_tokens
         self._live = LiveAnswers(runtime, self._peers.followed)
         self._tasks = Tasks(models, sessions, limits)
         self._keeper = Keeper(sessions, streams, runtime)
+        self._answering = Answering(
+            streams,
+            self._keeper,
+            self._live,
+            runtime,
+            rooms,
+            admissions,
+            meter or Uncounted(),
+            count_tokens,
+            self._stop_elsewhere,
+        )
 
     @property
     def live_count(self) -> int:
@@ -111,16 +117,9 @@ class Engine:
         log = self._streams.create(header)
         if log.header is not header:
             return log
-        # From here on it can be found, and so it can be stopped.
-        writer = self._writer(log, runs_on=request.runs_on)
-        try:
-            task = self._admitted(log, session, model, request)
-        except Exception as exc:
-            self._live.let_go(log)
-            self._withdraw(log, exc)
-            raise
-        self._tell(log, log)
-        self._runtime.spawn(lambda: self._run(writer, task))
+        self._answering.begin(
+            log, lambda: self._tasks.begin(header, session, model, request), runs_on=request.runs_on
+        )
         return log
 
     def find(self, caller: Caller, stream_id: str) -> Log:
@@ -211,22 +210,10 @@ class Engine:
         session_id = named or new_id()
         return Session(caller.owner, session_id, None, request.model, request.system, now, now)
 
-    def _writer(self, log: Log, *, runs_on: bool) -> Writer:
-        """From here on it is this process's, and can be stopped."""
-        tally = self._meter.began(log.header)
-        writer = Writer(log, self._streams, self._runtime, self._ended, tally, self._count_tokens)
-        self._live.add(writer, runs_on=runs_on)
-        return writer
-
     def _go_on(self, log: Log, left: Header) -> bool:
         """Write the rest of an answer that was left behind, if that can be done. Raises TakenOver."""
         task = None if self.draining else self._planned(log)
-        if task is None or not self._resumed(log, left):
-            return False
-        log.size = len(log.text)
-        writer = self._writer(log, runs_on=True)
-        self._runtime.spawn(lambda: self._run(writer, task))
-        return True
+        return task is not None and self._answering.go_on(log, left, task)
 
     def _planned(self, log: Log) -> Task | None:
         """What is to be done; None if that cannot be, for whatever reason. Raises Unavailable."""
@@ -238,90 +225,6 @@ class Engine:
             extra = {"stream_id": log.header.stream_id}
             logger.exception("an answer, left behind, cannot be gone on with", extra=extra)
             return None
-
-    def _resumed(self, log: Log, left: Header) -> bool:
-        """Take it over if there is room for it here. Raises TakenOver and Unavailable."""
-        taken = False
-        with ExitStack() as undoing:
-            try:
-                for admission in self._admissions:
-                    admission.resume(left)
-                    undoing.callback(admission.settle, left, None)
-            except Refused as exc:
-                logger.warning("an answer, left behind, is too much for this process: %s", exc)
-                return False
-            taken = self._streams.take_over(log, left)
-            if taken:
-                undoing.pop_all()
-        return taken
-
-    def _run(self, writer: Writer, task: Task) -> None:
-        log = writer.log
-        try:
-            writer.run(task)
-        finally:
-            self._live.let_go(log)
-        wanted = writer.stop.reason
-        if log.closing is None and wanted and wanted not in (DETACHED, INTERRUPTED.type):
-            self._stop_elsewhere(log, wanted)
-        header = log.header
-        if header.session_id is not None:
-            self._tell(log, self._running(header.owner, header.session_id))
-
-    def _running(self, owner: str, session_id: str) -> Log | None:
-        """The answer the session is giving now, as far as can be seen."""
-        try:
-            return self._streams.running(owner, session_id)
-        except Unavailable:
-            return None
-
-    def _tell(self, log: Log, live: Log | None) -> None:
-        """Its session has a new message: the question as it begins, the answer when it has ended."""
-        if log.header.session_id is not None:
-            self._rooms.tell(log.header.owner, News(log.header.session_id, "message", live))
-
-    def _admitted(self, log: Log, session: Session | None, model: Model, request: ChatRequest) -> Task:
-        """Pass every admission and save the question, or leave nothing behind."""
-        admitted: list[Admission] = []
-        try:
-            for admission in self._admissions:
-                admission.admit(log.header)
-                admitted.append(admission)
-            task = self._tasks.begin(log.header, session, model, request)
-            self._streams.affirm(log)
-            return task
-        except Exception:
-            for admission in admitted:
-                admission.settle(log.header, None)
-            raise
-
-    def _withdraw(self, log: Log, exc: Exception) -> None:
-        """Undo `open`; whoever joined in between is told why."""
-        refusal = (
-            exc if isinstance(exc, ParleyError) else Internal("The answer could not be started; ask again")
-        )
-        log.close(Failed.because(refusal, tokens=0, at=self._runtime.now()))
-        self._streams.discard(log)
-
-    def _ended(self, log: Log, closing: Closing) -> Closing:
-        """An answer came to its end: its log is sealed, it is settled, it is saved; each is tried whatever
-        became of the others. Gives the closing that stands. Raises TakenOver: for us it is settled."""
-        try:
-            closing = self._keeper.seal(log, closing)
-        except TakenOver:
-            self._settle(log.header, None)
-            raise
-        self._settle(log.header, closing)
-        self._keeper.save(log, closing)
-        return closing
-
-    def _settle(self, header: Header, closing: Closing | None) -> None:
-        for admission in self._admissions:
-            try:
-                admission.settle(header, closing)
-            except Exception:
-                extra = {"stream_id": header.stream_id}
-                logger.exception("an answer could not be settled", extra=extra)
 
     def _busy(self) -> bool:
         """Whether an answer runs, or waits for the store to take it."""
