@@ -9,14 +9,9 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-import orjson
-
 from backend.chat.errors import (
     IdempotencyMismatch,
-    NotFound,
     ParleyError,
-    SessionBusy,
-    StreamExpired,
     Unavailable,
 )
 from backend.chat.events import Closing, Entry, Failed, Header
@@ -25,9 +20,10 @@ from backend.chat.ports import Runtime
 from backend.chat.requests import Idempotency
 from backend.stores.memory import expired_stream, unknown_stream
 from backend.stores.redis import holdings, rows
+from backend.stores.redis.claims import Claims
 from backend.stores.redis.client import Command
 from backend.stores.redis.endings import Endings
-from backend.stores.redis.keys import ProcessKeys, SessionKeys, StreamKeys, idempotency_key
+from backend.stores.redis.keys import ProcessKeys, SessionKeys, StreamKeys
 from backend.stores.redis.link import Link
 from backend.stores.redis.mirrors import AT_ONCE, Audience, Mirrors
 from backend.stores.redis.presence import Presence
@@ -40,8 +36,7 @@ CLOCKS_APART_S = 2.0
 
 
 class RedisStreams:
-    """A running answer's claims on its session and its key point to it; a claim whose answer has ended, or
-    is not there, holds nothing."""
+    """As `chat.ports.StreamStore`."""
 
     def __init__(
         self,
@@ -61,7 +56,7 @@ class RedisStreams:
         self._audience = audience
         self._presence = presence
         self._runtime = runtime
-        self._kept_s = math.ceil(ttl_s)
+        self._claims = Claims(link, math.ceil(ttl_s), self._find, self._of_owner)
         self.on_taken: Callable[[str], None] = lambda _stream_id: None
         """Called with the id of an answer that others have ended, or go on with: its writer need not wait for
         the model to speak to find that out."""
@@ -74,7 +69,7 @@ class RedisStreams:
         self._own[header.stream_id] = self._writing.begin(log)
         try:
             self._begin(header)
-            joined = self._claim_session(header) or self._claim_key(header)
+            joined = self._claims.session(header) or self._claims.key(header)
         except (IdempotencyMismatch, Unavailable) as exc:
             self._refuse(log, exc)
             raise
@@ -93,8 +88,7 @@ class RedisStreams:
         self.discard(log)
 
     def by_key(self, idempotency: Idempotency) -> Log | None:
-        held = self._link.get("GET", idempotency_key(idempotency))
-        return self._of_key(idempotency, held) if held else None
+        return self._claims.by_key(idempotency)
 
     def get(self, owner: str, stream_id: str) -> Log:
         """One that was refused is still there for a while for who joined it."""
@@ -108,8 +102,7 @@ class RedisStreams:
         raise unknown_stream()
 
     def running(self, owner: str, session_id: str) -> Log | None:
-        held = self._link.get("GET", SessionKeys(owner, session_id).claim)
-        return self._running(held)
+        return self._claims.running(owner, session_id)
 
     def of_caller(self, header: Header) -> int:
         """How many answers the caller of one that begins here has running in all processes."""
@@ -235,50 +228,10 @@ class RedisStreams:
         own = self._own.get(stream_id) or self._endings.unclosed(stream_id)
         return own.log if own is not None else self._mirrors.get(stream_id)
 
-    def _running(self, held: bytes | None) -> Log | None:
-        """The answer a claim belongs to, if it runs."""
-        log = self._find(held.decode()) if held else None
-        return log if log is not None and log.closing is None else None
-
     def _begin(self, header: Header) -> None:
         """Write the header: before anything is claimed for it, since a claim without an answer holds nothing,
         and two nodes of a cluster may be told in any order."""
         _, self._own[header.stream_id].of_caller, *_ = self._link.do(*holdings.begun(header))
-
-    def _claim_session(self, header: Header) -> Log | None:
-        """Claim the session if there is one. Gives the answer that holds it for the same key. Raises
-        SessionBusy, and IdempotencyMismatch."""
-        if header.session_id is None:
-            return None
-        held = self._link.get(*holdings.claim_session(header, self._kept_s))
-        while held is not None:
-            running = self._running(held)
-            if running is not None:
-                return joined_by(header, running)
-            held = self._link.get(*holdings.claim_session(header, self._kept_s, held))
-        return None
-
-    def _claim_key(self, header: Header) -> Log | None:
-        """Claim the key if there is one. Gives the answer it belongs to if that is another."""
-        if header.idempotency is None:
-            return None
-        held = self._link.get(*holdings.claim_key(header, header.idempotency))
-        while held is not None:
-            if known := self._of_key(header.idempotency, held):
-                return known
-            held = self._link.get(*holdings.claim_key(header, header.idempotency, held))
-        return None
-
-    def _of_key(self, idempotency: Idempotency, held: bytes) -> Log | None:
-        """The answer a known key belongs to; None if that is no longer kept."""
-        owner, stream_id, fingerprint = orjson.loads(held)
-        try:
-            log = self._of_owner(owner, stream_id, self._find(stream_id))
-        except (StreamExpired, NotFound):
-            return None
-        if fingerprint != idempotency.fingerprint:
-            raise IdempotencyMismatch
-        return log
 
     def _left_by(self, process: str) -> Iterator[Log]:
         """What a process was writing when it died; of this one, what Redis has forgotten to have ended. While
@@ -308,14 +261,3 @@ class RedisStreams:
                 yield left
             else:
                 self._link.do(("SREM", live, stream_id), *(holdings.let_go(left.header) if left else ()))
-
-
-def joined_by(header: Header, running: Log) -> Log:
-    """The answer that holds the session, for one who asks with the same key; for everybody else the session
-    is busy."""
-    mine, theirs = header.idempotency, running.header.idempotency
-    if mine is None or theirs is None or (mine.scope, mine.key) != (theirs.scope, theirs.key):
-        raise SessionBusy(running.header.stream_id)
-    if mine.fingerprint != theirs.fingerprint:
-        raise IdempotencyMismatch
-    return running
