@@ -35,11 +35,12 @@ class Fault:
 
 @dataclass(slots=True)
 class Damage:
-    """What faults have done. `harmed`: when a server may have lost its answers; `starved`: which were stopped
-    for too long by a machine that has too much to do."""
+    """What faults have done. `harmed`: when a server may have lost its answers; `outages`: from when to when
+    Redis was away; `starved`: which were stopped for too long by a machine that has too much to do."""
 
     trace: list[str] = field(default_factory=list)
     harmed: dict[int, list[float]] = field(default_factory=dict)
+    outages: list[tuple[float, float]] = field(default_factory=list)
     starved: set[int] = field(default_factory=set)
     wrong: list[str] = field(default_factory=list)
     done: set[str] = field(default_factory=set)
@@ -108,19 +109,21 @@ async def drain(stage: Stage, fault: Fault) -> None:
 
 async def kill_redis(stage: Stage, fault: Fault) -> None:
     async with stage.redis:
-        redis = stage.fleet.redis
+        redis, began_s = stage.fleet.redis, time.monotonic()
         await asyncio.to_thread(redis.kill)
         await asyncio.sleep(fault.lasts_s / 2)
         await asyncio.to_thread(redis.start)
+        stage.damage.outages.append((began_s, time.monotonic()))
         stage.damage.note("Redis is back")
 
 
 async def freeze_redis(stage: Stage, fault: Fault) -> None:
     async with stage.redis:
-        redis = stage.fleet.redis
+        redis, began_s = stage.fleet.redis, time.monotonic()
         await asyncio.to_thread(redis.freeze)
         await asyncio.sleep(0.5 + fault.lasts_s)
         redis.thaw()
+        stage.damage.outages.append((began_s, time.monotonic()))
         stage.damage.note("Redis goes on")
 
 

@@ -21,6 +21,7 @@ KEPT_S = 10.0
 """How long after the last reader's end an answer may take to be in its session."""
 AWAY = "this process was away for so long"
 """What a server says that got no processor for longer than its lease; or that Redis kept waiting."""
+AFTER_S = 1.0
 RETURNS = 0.01
 """What part of those whose connection was reset may meet an error when they come back."""
 
@@ -83,12 +84,16 @@ def faults_of(
 
 
 def may_be_lost(call: Call, damage: Damage, any_server: bool) -> bool:
-    """Whether its server came to harm while it answered; an answer ends a little after its call."""
+    """Whether its server came to harm while it answered; an answer ends a little after its call, and does not
+    end while Redis is away."""
     if damage.starved if any_server else call.server in damage.starved:
         return True
     harms = damage.harms if any_server else damage.harmed.get(call.server, [])
-    ended_s = call.ended_s or time.monotonic()
-    return any(call.began_s - 5.0 <= at_s <= ended_s + 1.0 for at_s in harms)
+    ended_s = (call.ended_s or time.monotonic()) + AFTER_S
+    for began_s, over_s in sorted(damage.outages):
+        if began_s <= ended_s:
+            ended_s = max(ended_s, over_s + AFTER_S)
+    return any(call.began_s - 5.0 <= at_s <= ended_s for at_s in harms)
 
 
 async def kept(reader: Reader, network: Network, waiting: asyncio.Semaphore) -> list[Wrong]:
