@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TypeAlias
+from typing import TypeAlias, TypedDict
 
 from parley_client.completions import Usage
 from parley_client.reading import Reading
@@ -97,6 +97,14 @@ class Session(SessionSummary):
     system: str | None = None
     messages: list[Message]
     live_stream: LiveStream | None = None
+
+
+class SessionChanges(TypedDict, total=False):
+    """What of a session can be set; None clears it."""
+
+    title: str | None
+    model: str | None
+    system: str | None
 
 
 class SessionPage(Reading):

@@ -20,11 +20,17 @@ it is and without `strict`, and Pydantic alone sees to the rest."""
 def response_format(model: type[BaseModel]) -> dict[str, Any]:
     """As OpenAI's `response_format`: strict where the schema allows."""
     schema = model.model_json_schema()
-    strict = _strict(schema)
-    is_strict = schema.get("type") == "object" and _fits(strict)
+    strict = _strict(_with_its_root(schema))
+    is_strict = strict.get("type") == "object" and _fits(strict)
     name = re.sub(r"[^A-Za-z0-9_-]", "_", model.__name__)[:NAME_CHARS]
     wanted = {"name": name, "schema": strict if is_strict else schema, "strict": is_strict}
     return {"type": "json_schema", "json_schema": wanted}
+
+
+def _with_its_root(schema: dict[str, Any]) -> dict[str, Any]:
+    """A model that holds itself is a reference to its own definition: the same with that in its place."""
+    root = schema.get("$ref", "").removeprefix("#/$defs/")
+    return {**schema["$defs"][root], "$defs": schema["$defs"]} if root else schema
 
 
 def _strict(schema: Any) -> Any:

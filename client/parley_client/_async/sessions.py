@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Literal
+from typing import Literal, Unpack
 
 from parley_client._async.line import AsyncLine
-from parley_client.chat import Deleted, Message, Session, SessionPage, SessionSummary
+from parley_client.chat import Deleted, Message, Session, SessionChanges, SessionPage, SessionSummary
 from parley_client.errors import NotFound
 from parley_client.reading import read
 from parley_client.requests import Request, given, path_of
@@ -54,9 +54,9 @@ class AsyncSessions:
         """None takes the title away."""
         return await self.update(session_id, title=title)
 
-    async def update(self, session_id: str, **fields: str | None) -> Session:
+    async def update(self, session_id: str, **changes: Unpack[SessionChanges]) -> Session:
         """Set `title`, `model` or `system`; None clears one, and what is not named stays."""
-        return read(Session, await self._line.json(Request("PATCH", _path(session_id), fields)))
+        return read(Session, await self._line.json(Request("PATCH", _path(session_id), changes)))
 
     async def delete(self, session_id: str) -> Deleted:
         """Also stops what is running in it."""

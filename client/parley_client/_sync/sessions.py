@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, Unpack
 
 from parley_client._sync.line import Line
-from parley_client.chat import Deleted, Message, Session, SessionPage, SessionSummary
+from parley_client.chat import Deleted, Message, Session, SessionChanges, SessionPage, SessionSummary
 from parley_client.errors import NotFound
 from parley_client.reading import read
 from parley_client.requests import Request, given, path_of
@@ -56,9 +56,9 @@ class Sessions:
         """None takes the title away."""
         return self.update(session_id, title=title)
 
-    def update(self, session_id: str, **fields: str | None) -> Session:
+    def update(self, session_id: str, **changes: Unpack[SessionChanges]) -> Session:
         """Set `title`, `model` or `system`; None clears one, and what is not named stays."""
-        return read(Session, self._line.json(Request("PATCH", _path(session_id), fields)))
+        return read(Session, self._line.json(Request("PATCH", _path(session_id), changes)))
 
     def delete(self, session_id: str) -> Deleted:
         """Also stops what is running in it."""
