@@ -45,7 +45,6 @@ from parley_client.errors import (
     ParleyError,
     PayloadTooLarge,
     RateLimited,
-    Refused,
     ServerError,
     SessionBusy,
     StreamExpired,
@@ -55,6 +54,7 @@ from parley_client.errors import (
     UnsupportedMediaType,
     UpstreamError,
     UpstreamTimeout,
+    Verdict,
 )
 from parley_client.jobs import (
     Call,
@@ -113,7 +113,6 @@ __all__ = [
     "Patience",
     "PayloadTooLarge",
     "RateLimited",
-    "Refused",
     "Reset",
     "SaaSLLMClient",
     "ServerError",
@@ -136,4 +135,5 @@ __all__ = [
     "UpstreamError",
     "UpstreamTimeout",
     "Usage",
+    "Verdict",
 ]

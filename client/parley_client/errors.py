@@ -1,7 +1,7 @@
 """Everything a call can raise, as one tree.
 
 ParleyError
-├── Refused                    the server's verdict: `status`, `type`, its sentence
+├── Verdict                    the server says so: `status`, `type`, its sentence
 │   ├── InvalidRequest         400, 405, 408, 414, 431: invalid_json, invalid_request
 │   │   ├── PayloadTooLarge    413
 │   │   ├── UnsupportedMediaType 415
@@ -65,11 +65,11 @@ class ParleyError(Exception):
         self.requests = 1
 
 
-class Refused(ParleyError):
+class Verdict(ParleyError):
     pass
 
 
-class InvalidRequest(Refused):
+class InvalidRequest(Verdict):
     usual_type, usual_status = "invalid_request", 400
 
 
@@ -85,19 +85,19 @@ class IdempotencyMismatch(InvalidRequest):
     usual_type, usual_status = "idempotency_mismatch", 422
 
 
-class Unauthorized(Refused):
+class Unauthorized(Verdict):
     usual_type, usual_status = "unauthorized", 401
 
 
-class InsufficientCredits(Refused):
+class InsufficientCredits(Verdict):
     usual_type, usual_status = "insufficient_credits", 402
 
 
-class Forbidden(Refused):
+class Forbidden(Verdict):
     usual_type, usual_status = "forbidden", 403
 
 
-class NotFound(Refused):
+class NotFound(Verdict):
     usual_type, usual_status = "not_found", 404
 
 
@@ -105,7 +105,7 @@ class ModelNotFound(NotFound):
     usual_type, usual_status = "model_not_found", 404
 
 
-class Conflict(Refused):
+class Conflict(Verdict):
     usual_type, usual_status = "conflict", 409
 
 
@@ -113,15 +113,15 @@ class SessionBusy(Conflict):
     usual_type, usual_status = "session_busy", 409
 
 
-class StreamExpired(Refused):
+class StreamExpired(Verdict):
     usual_type, usual_status = "stream_expired", 410
 
 
-class RateLimited(Refused):
+class RateLimited(Verdict):
     usual_type, usual_status = "rate_limited", 429
 
 
-class ServerError(Refused):
+class ServerError(Verdict):
     usual_type, usual_status = "internal", 500
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from functools import lru_cache
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -12,6 +13,9 @@ from pydantic_core import from_json
 
 M = TypeVar("M", bound=BaseModel)
 
+_FENCE = re.compile(r"\A\s*```(?:json)?\s*\n", re.IGNORECASE)
+"""Which some models put around JSON."""
+
 
 def partial(model: type[M], text: str) -> M | None:
     """What is there of it so far; None before the object begins.
@@ -19,6 +23,7 @@ def partial(model: type[M], text: str) -> M | None:
     Texts and lists grow. What is not there yet, or not whole (half a number would be another one), has its
     field's default, else None. Nothing is validated as a whole before its end.
     """
+    text = _FENCE.sub("", text)
     try:
         data = from_json(_without_open_number(text).encode(), allow_partial="trailing-strings")
     except ValueError:

@@ -60,6 +60,7 @@ class Asking(Generic[M]):
     def __init__(self, model: type[M], messages: Sequence[Mapping[str, Any]], re_asks: int) -> None:
         self.messages: list[Mapping[str, Any]] = list(messages)
         self.attempts: list[Attempt] = []
+        self.value: M | None = None
         self.model = model
         self.response_format = response_format(model)
         self._re_asks = re_asks
@@ -82,6 +83,7 @@ class Asking(Generic[M]):
             ]
             return None
         self.attempts.append(attempt)
+        self.value = value
         return value
 
     def gave_up(self) -> InvalidOutput:

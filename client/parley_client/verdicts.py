@@ -24,7 +24,6 @@ from parley_client.errors import (
     ParleyError,
     PayloadTooLarge,
     RateLimited,
-    Refused,
     ServerError,
     SessionBusy,
     StreamExpired,
@@ -34,9 +33,10 @@ from parley_client.errors import (
     UnsupportedMediaType,
     UpstreamError,
     UpstreamTimeout,
+    Verdict,
 )
 
-TYPES: Mapping[str, type[Refused]] = {
+TYPES: Mapping[str, type[Verdict]] = {
     "invalid_json": InvalidRequest,
     "invalid_request": InvalidRequest,
     "payload_too_large": PayloadTooLarge,
@@ -58,7 +58,7 @@ TYPES: Mapping[str, type[Refused]] = {
 }
 """The contract's error types."""
 
-STATUSES: Mapping[int, type[Refused]] = {
+STATUSES: Mapping[int, type[Verdict]] = {
     401: Unauthorized,
     402: InsufficientCredits,
     403: Forbidden,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import socket
+import threading
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from parley_client import ConnectionLost, Interrupted, NotFound, Reset, Token, Unreachable
+from parley_client import ConnectionLost, Interrupted, NotFound, Patience, Reset, Token, Unreachable
 from tests.client.cutting import cutting
 from tests.client.twins import QUICK, Connect
 from tests.clients import ask
@@ -113,15 +114,15 @@ def test_a_lost_answer_to_the_question_is_asked_for_again_and_generated_once(
 def test_a_silent_line_counts_as_broken(connect: Connect, start_server: StartServer) -> None:
     server = start_server(DEMO_TOKENS_PER_SECOND="100")
     with line_to(server.port) as line:
-        patience = type(QUICK)(silence_s=0.3, pause_s=0.01, longest_pause_s=0.1)
-        stream = connect(line.url, patience=patience).stream_chat("[[demo tokens=60]] Say hello")
+        client = connect(line.url, patience=Patience(silence_s=0.3, pause_s=0.01, longest_pause_s=0.1))
+        stream = client.stream_chat("[[demo tokens=60]] Say hello")
         events = [next(stream) for _ in range(5)]
         line.black_hole()
-        line.refuse()
-        line.reset()
-        line.heal()
-        events += list(stream)
-        exact(events, stream.text)
+        healing = threading.Timer(0.8, line.heal)
+        healing.start()
+        exact(events + list(stream), stream.text)
+        healing.join()
+    assert "GET /api/chat/streams/<stream_id> 200" in server.log, "the silent one was not waited for"
 
 
 def test_after_a_kill_it_is_set_back_to_what_was_kept_and_told(
@@ -140,6 +141,18 @@ def test_after_a_kill_it_is_set_back_to_what_was_kept_and_told(
     assert all(isinstance(event, Token | Reset) for event in events)
     assert client.sessions.messages("killed")[-1].content == stream.text
     assert client.stream_chat("[[demo tokens=3 tps=0]] And now?", "killed").read().tokens == 3
+
+
+def test_a_completion_whose_server_is_killed_is_told(connect: Connect, start_server: StartServer) -> None:
+    server = start_server(DEMO_TOKENS_PER_SECOND="200")
+    stream = connect(server.url).completion_stream([{"role": "user", "content": "[[demo tokens=2000]] Go"}])
+    for _ in range(150):
+        next(stream)
+    server.kill()
+    server.restart()
+    with pytest.raises(Interrupted) as broken:
+        list(stream)
+    assert broken.value.stream_id == stream.stream_id
 
 
 def test_a_finished_answer_survives_a_restart_under_its_reader(
@@ -192,7 +205,7 @@ def test_an_answer_that_is_nowhere_any_more_is_said_so(connect: Connect, start_s
 def test_it_gives_up_in_time(connect: Connect, start_server: StartServer) -> None:
     server = start_server()
     stream = connect(
-        server.url, patience=type(QUICK)(pause_s=0.01, longest_pause_s=0.05, reconnects=5)
+        server.url, patience=Patience(pause_s=0.01, longest_pause_s=0.05, reconnects=5)
     ).stream_chat("Say hello")
     next(stream)
     server.kill()

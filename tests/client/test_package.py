@@ -135,6 +135,10 @@ def test_it_needs_httpx_and_pydantic_and_nothing_else() -> None:
                 assert {name.name.partition(".")[0] for name in node.names} <= allowed, path
 
 
-@pytest.mark.parametrize("path", sorted(CLIENT.rglob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    [CLIENT / "generate.py", *sorted(CLIENT.glob("parley_client/**/*.py"))],
+    ids=lambda path: path.name,
+)
 def test_a_file_is_about_one_thing(path: Path) -> None:
     assert len(path.read_text("utf-8").splitlines()) < 250

@@ -140,6 +140,7 @@ def test_the_end_of_growing_is_the_model_itself() -> None:
     assert partial(Team, '{"lead": %s, "mood": null}' % ADA) == Team(lead=Person(name="Ada", age=36))  # noqa: UP031
     assert partial(Team, "") is None
     assert partial(Team, "[") is None
+    assert partial(Person, '```json\n{"name": "A') == Person.model_construct(name="A", age=None)
 
 
 class Node(BaseModel):

@@ -21,11 +21,11 @@ from parley_client.errors import (
     InvalidRequest,
     ParleyError,
     RateLimited,
-    Refused,
     Unauthorized,
     Unavailable,
     Unreachable,
     UpstreamError,
+    Verdict,
 )
 from parley_client.patience import Outage, Patience, may_repeat
 from parley_client.verdicts import NEVER_ARRIVED, STATUSES, TYPES, UNREADABLE, UNSENDABLE, foreign, refusal
@@ -103,7 +103,7 @@ def failing(kind: type[ParleyError], **fields: Any) -> ParleyError:
         (failing(BadAnswer, status=502), True, True),
         (failing(BadAnswer, status=502), False, False),
         (failing(BadAnswer, status=200), True, False),
-        (failing(Refused, status=400), True, False),
+        (failing(Verdict, status=400), True, False),
     ],
 )
 def test_only_what_may_help_and_does_no_harm_is_tried_again(

@@ -27,7 +27,7 @@ class AsyncStream(Generic[T]):
     def __init__(self, line: AsyncLine, door: Door[T], stream_id: str | None = None, after: int = 0) -> None:
         self._line = line
         self._cursor = Cursor(door, stream_id, after)
-        self._items = self._follow()
+        self._items = follow(line, self._cursor)
 
     @property
     def stream_id(self) -> str | None:
@@ -38,7 +38,9 @@ class AsyncStream(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        return await anext(self._items)
+        item = await anext(self._items)
+        self._note(item)
+        return item
 
     async def __aenter__(self) -> Self:
         return self
@@ -59,31 +61,34 @@ class AsyncStream(Generic[T]):
     def _note(self, item: T) -> None:
         """Keep what the whole answer is known by."""
 
-    async def _follow(self) -> AsyncGenerator[T, None]:
-        outage = Outage(self._line.patience)
-        cursor = self._cursor
-        while True:
-            failure: ParleyError | None = None
-            try:
-                async with self._line.open(cursor.request) as response:
-                    cursor.opened(response.status_code, response.headers)
-                    async for data in response.aiter_bytes():
-                        outage.alive()
-                        for item in cursor.read(data):
-                            outage.over()
-                            self._note(item)
-                            yield item
-                        if cursor.ended:
-                            break
-            except ParleyError as exc:
-                exc.stream_id = exc.stream_id or cursor.stream_id
-                if cursor.ended or not may_repeat(exc, repeatable=True):
-                    raise
-                failure = exc
-            if cursor.ended:
-                return
-            failure = failure or BadAnswer("The answer ended without its end", stream_id=cursor.stream_id)
-            await sleep(outage.pause_s(failure, cursor.begun))
+
+async def follow(line: AsyncLine, cursor: Cursor[T]) -> AsyncGenerator[T, None]:
+    """What is new, over as many connections as it takes. It knows no stream, so that one that is dropped is
+    freed at once, and its connection with it."""
+    outage = Outage(line.patience)
+    while True:
+        failure: ParleyError | None = None
+        try:
+            async with line.open(cursor.request) as response:
+                cursor.opened(response.status_code, response.headers)
+                # Held, so that who leaves closes the response first: two closing it at once is an error.
+                pieces = response.aiter_bytes()
+                async for data in pieces:
+                    outage.alive()
+                    for item in cursor.read(data):
+                        outage.over()
+                        yield item
+                    if cursor.ended:
+                        break
+        except ParleyError as exc:
+            exc.stream_id = exc.stream_id or cursor.stream_id
+            if cursor.ended or not may_repeat(exc, repeatable=True):
+                raise
+            failure = exc
+        if cursor.ended:
+            return
+        failure = failure or BadAnswer("The answer ended without its end", stream_id=cursor.stream_id)
+        await sleep(outage.pause_s(failure, cursor.begun))
 
 
 class AsyncChatStream(AsyncStream[ChatEvent]):

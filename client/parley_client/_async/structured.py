@@ -27,14 +27,16 @@ class AsyncStructuredStream(Generic[M]):
         self._jobs = jobs
         self._job_id = job_id
         self._asking = asking
-        self._body = body
-        self._models = self._grow()
-        self.value: M | None = None
-        """The valid one, once it is there."""
+        self._models = _grow(jobs, job_id, asking, body)
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         return tuple(self._asking.attempts)
+
+    @property
+    def value(self) -> M | None:
+        """The valid one, once it is there."""
+        return self._asking.value
 
     def __aiter__(self) -> Self:
         return self
@@ -58,28 +60,6 @@ class AsyncStructuredStream(Generic[M]):
         if self.value is None:
             raise ValueError("This stream was left before its end")
         return Structured(self.value, await _priced(self._jobs, self.attempts, self._job_id))
-
-    async def _grow(self) -> AsyncGenerator[M, None]:
-        while not self._asking.is_over:
-            began_s = time.monotonic()
-            last: M | None = None
-            calling = self._jobs.chat_stream(
-                messages=self._asking.messages,
-                job_id=self._job_id,
-                response_format=self._asking.response_format,
-                **self._body,
-            )
-            async with calling as stream:
-                async for _ in stream:
-                    grown = partial(self._asking.model, stream.text)
-                    if grown is not None and grown != last:
-                        last = grown
-                        yield grown
-            self.value = self._asking.judge(_attempt(calling, began_s))
-            if self.value is not None:
-                yield self.value
-                return
-        raise await _gave_up(self._jobs, self._asking, self._job_id)
 
 
 class AsyncStructuredJobs(AsyncJobs):
@@ -175,6 +155,28 @@ class AsyncStructuredJobs(AsyncJobs):
             if value is not None:
                 return value
         raise await _gave_up(self, asking, job_id)
+
+
+async def _grow(
+    jobs: AsyncJobs, job_id: str, asking: Asking[M], body: Mapping[str, Any]
+) -> AsyncGenerator[M, None]:
+    while not asking.is_over:
+        began_s = time.monotonic()
+        last: M | None = None
+        calling = jobs.chat_stream(
+            messages=asking.messages, job_id=job_id, response_format=asking.response_format, **body
+        )
+        async with calling as stream:
+            async for _ in stream:
+                grown = partial(asking.model, stream.text)
+                if grown is not None and grown != last:
+                    last = grown
+                    yield grown
+        value = asking.judge(_attempt(calling, began_s))
+        if value is not None:
+            yield value
+            return
+    raise await _gave_up(jobs, asking, job_id)
 
 
 async def _gave_up(jobs: AsyncJobs, asking: Asking[M], job_id: str | None) -> InvalidOutput:

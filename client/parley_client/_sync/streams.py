@@ -29,7 +29,7 @@ class Stream(Generic[T]):
     def __init__(self, line: Line, door: Door[T], stream_id: str | None = None, after: int = 0) -> None:
         self._line = line
         self._cursor = Cursor(door, stream_id, after)
-        self._items = self._follow()
+        self._items = follow(line, self._cursor)
 
     @property
     def stream_id(self) -> str | None:
@@ -40,7 +40,9 @@ class Stream(Generic[T]):
         return self
 
     def __next__(self) -> T:
-        return next(self._items)
+        item = next(self._items)
+        self._note(item)
+        return item
 
     def __enter__(self) -> Self:
         return self
@@ -61,31 +63,34 @@ class Stream(Generic[T]):
     def _note(self, item: T) -> None:
         """Keep what the whole answer is known by."""
 
-    def _follow(self) -> Generator[T, None, None]:
-        outage = Outage(self._line.patience)
-        cursor = self._cursor
-        while True:
-            failure: ParleyError | None = None
-            try:
-                with self._line.open(cursor.request) as response:
-                    cursor.opened(response.status_code, response.headers)
-                    for data in response.iter_bytes():
-                        outage.alive()
-                        for item in cursor.read(data):
-                            outage.over()
-                            self._note(item)
-                            yield item
-                        if cursor.ended:
-                            break
-            except ParleyError as exc:
-                exc.stream_id = exc.stream_id or cursor.stream_id
-                if cursor.ended or not may_repeat(exc, repeatable=True):
-                    raise
-                failure = exc
-            if cursor.ended:
-                return
-            failure = failure or BadAnswer("The answer ended without its end", stream_id=cursor.stream_id)
-            sleep(outage.pause_s(failure, cursor.begun))
+
+def follow(line: Line, cursor: Cursor[T]) -> Generator[T, None, None]:
+    """What is new, over as many connections as it takes. It knows no stream, so that one that is dropped is
+    freed at once, and its connection with it."""
+    outage = Outage(line.patience)
+    while True:
+        failure: ParleyError | None = None
+        try:
+            with line.open(cursor.request) as response:
+                cursor.opened(response.status_code, response.headers)
+                # Held, so that who leaves closes the response first: two closing it at once is an error.
+                pieces = response.iter_bytes()
+                for data in pieces:
+                    outage.alive()
+                    for item in cursor.read(data):
+                        outage.over()
+                        yield item
+                    if cursor.ended:
+                        break
+        except ParleyError as exc:
+            exc.stream_id = exc.stream_id or cursor.stream_id
+            if cursor.ended or not may_repeat(exc, repeatable=True):
+                raise
+            failure = exc
+        if cursor.ended:
+            return
+        failure = failure or BadAnswer("The answer ended without its end", stream_id=cursor.stream_id)
+        sleep(outage.pause_s(failure, cursor.begun))
 
 
 class ChatStream(Stream[ChatEvent]):

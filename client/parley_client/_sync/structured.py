@@ -29,14 +29,16 @@ class StructuredStream(Generic[M]):
         self._jobs = jobs
         self._job_id = job_id
         self._asking = asking
-        self._body = body
-        self._models = self._grow()
-        self.value: M | None = None
-        """The valid one, once it is there."""
+        self._models = _grow(jobs, job_id, asking, body)
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         return tuple(self._asking.attempts)
+
+    @property
+    def value(self) -> M | None:
+        """The valid one, once it is there."""
+        return self._asking.value
 
     def __iter__(self) -> Self:
         return self
@@ -60,28 +62,6 @@ class StructuredStream(Generic[M]):
         if self.value is None:
             raise ValueError("This stream was left before its end")
         return Structured(self.value, _priced(self._jobs, self.attempts, self._job_id))
-
-    def _grow(self) -> Generator[M, None, None]:
-        while not self._asking.is_over:
-            began_s = time.monotonic()
-            last: M | None = None
-            calling = self._jobs.chat_stream(
-                messages=self._asking.messages,
-                job_id=self._job_id,
-                response_format=self._asking.response_format,
-                **self._body,
-            )
-            with calling as stream:
-                for _ in stream:
-                    grown = partial(self._asking.model, stream.text)
-                    if grown is not None and grown != last:
-                        last = grown
-                        yield grown
-            self.value = self._asking.judge(_attempt(calling, began_s))
-            if self.value is not None:
-                yield self.value
-                return
-        raise _gave_up(self._jobs, self._asking, self._job_id)
 
 
 class StructuredJobs(Jobs):
@@ -177,6 +157,26 @@ class StructuredJobs(Jobs):
             if value is not None:
                 return value
         raise _gave_up(self, asking, job_id)
+
+
+def _grow(jobs: Jobs, job_id: str, asking: Asking[M], body: Mapping[str, Any]) -> Generator[M, None, None]:
+    while not asking.is_over:
+        began_s = time.monotonic()
+        last: M | None = None
+        calling = jobs.chat_stream(
+            messages=asking.messages, job_id=job_id, response_format=asking.response_format, **body
+        )
+        with calling as stream:
+            for _ in stream:
+                grown = partial(asking.model, stream.text)
+                if grown is not None and grown != last:
+                    last = grown
+                    yield grown
+        value = asking.judge(_attempt(calling, began_s))
+        if value is not None:
+            yield value
+            return
+    raise _gave_up(jobs, asking, job_id)
 
 
 def _gave_up(jobs: Jobs, asking: Asking[M], job_id: str | None) -> InvalidOutput:
