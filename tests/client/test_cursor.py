@@ -94,7 +94,7 @@ def test_a_reset_sets_it_back() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        token(3),
+        token(2),
         event(1, "no json"),
         event(1, [1]),
         event(1, {"token": 1}),

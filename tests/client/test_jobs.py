@@ -98,6 +98,7 @@ def test_a_streamed_call_goes_on_after_any_byte_and_is_generated_once(
             jobs.faults += [Fault("stream", cut=at, clean=clean), Fault("stream", cut=40, clean=clean)]
             assert [chunk.choices for chunk in client.chat_stream("chat-fast", HELLO)] == expected
         assert len(jobs.generations) == 1 + len(range(0, size, 13))
+        assert any("last-event-id" in headers for *_, headers in jobs.requests) is numbered
 
 
 def test_a_call_whose_answer_was_lost_is_made_once(client: Any, jobs: JobsServer) -> None:

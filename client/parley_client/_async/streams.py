@@ -71,9 +71,7 @@ async def follow(line: AsyncLine, cursor: Cursor[T]) -> AsyncGenerator[T, None]:
         try:
             async with line.open(cursor.request) as response:
                 cursor.opened(response.status_code, response.headers)
-                # Held, so that who leaves closes the response first: two closing it at once is an error.
-                pieces = response.aiter_bytes()
-                async for data in pieces:
+                async for data in response.aiter_bytes():
                     outage.alive()
                     for item in cursor.read(data):
                         outage.over()

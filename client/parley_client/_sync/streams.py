@@ -73,9 +73,7 @@ def follow(line: Line, cursor: Cursor[T]) -> Generator[T, None, None]:
         try:
             with line.open(cursor.request) as response:
                 cursor.opened(response.status_code, response.headers)
-                # Held, so that who leaves closes the response first: two closing it at once is an error.
-                pieces = response.iter_bytes()
-                for data in pieces:
+                for data in response.iter_bytes():
                     outage.alive()
                     for item in cursor.read(data):
                         outage.over()
