@@ -24,7 +24,8 @@ STREAM_ID = "X-Stream-Id"
 SESSION_ID = "X-Session-Id"
 CALL_ID = "X-Call-Id"
 RESUMABLE = {"X-Stream-Resume": "1"}
-_STREAM = {"Accept": "text/event-stream"}
+_STREAM = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+"""Compressed, events would be held back until there is enough of them."""
 
 
 @dataclass(frozen=True, slots=True)

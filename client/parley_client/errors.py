@@ -166,6 +166,6 @@ class InvalidOutput(ParleyError):
 
     usual_type = "invalid_output"
 
-    def __init__(self, message: str, attempts: Sequence[Attempt]) -> None:
+    def __init__(self, message: str, attempts: Sequence[Attempt] = ()) -> None:
         super().__init__(message)
         self.attempts = tuple(attempts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import socket
 import threading
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from parley_client import ConnectionLost, Interrupted, NotFound, Patience, Reset, Token, Unreachable
 from tests.client.cutting import cutting
-from tests.client.twins import QUICK, Connect
+from tests.client.twins import Connect
 from tests.clients import ask
 from tests.conftest import StartServer
 from tests.fakes.upstream import FakeUpstream, answer
@@ -111,74 +112,6 @@ def test_a_lost_answer_to_the_question_is_asked_for_again_and_generated_once(
         assert line.lost_answers == 1
 
 
-def test_a_silent_line_counts_as_broken(connect: Connect, start_server: StartServer) -> None:
-    server = start_server(DEMO_TOKENS_PER_SECOND="100")
-    with line_to(server.port) as line:
-        client = connect(line.url, patience=Patience(silence_s=0.3, pause_s=0.01, longest_pause_s=0.1))
-        stream = client.stream_chat("[[demo tokens=60]] Say hello")
-        events = [next(stream) for _ in range(5)]
-        line.black_hole()
-        healing = threading.Timer(0.8, line.heal)
-        healing.start()
-        exact(events + list(stream), stream.text)
-        healing.join()
-    assert "GET /api/chat/streams/<stream_id> 200" in server.log, "the silent one was not waited for"
-
-
-def test_after_a_kill_it_is_set_back_to_what_was_kept_and_told(
-    connect: Connect, start_server: StartServer
-) -> None:
-    server = start_server(DEMO_TOKENS_PER_SECOND="200")
-    client = connect(server.url)
-    stream = client.stream_chat("[[demo tokens=2000]] Say hello", "killed")
-    events = [next(stream) for _ in range(150)]
-    server.kill()
-    server.restart()
-    with pytest.raises(Interrupted) as broken:
-        for event in stream:
-            events.append(event)
-    assert (broken.value.status, broken.value.stream_id) == (503, stream.stream_id)
-    assert all(isinstance(event, Token | Reset) for event in events)
-    assert client.sessions.messages("killed")[-1].content == stream.text
-    assert client.stream_chat("[[demo tokens=3 tps=0]] And now?", "killed").read().tokens == 3
-
-
-def test_a_completion_whose_server_is_killed_is_told(connect: Connect, start_server: StartServer) -> None:
-    server = start_server(DEMO_TOKENS_PER_SECOND="200")
-    stream = connect(server.url).completion_stream([{"role": "user", "content": "[[demo tokens=2000]] Go"}])
-    for _ in range(150):
-        next(stream)
-    server.kill()
-    server.restart()
-    with pytest.raises(Interrupted) as broken:
-        list(stream)
-    assert broken.value.stream_id == stream.stream_id
-
-
-def test_a_finished_answer_survives_a_restart_under_its_reader(
-    connect: Connect, start_server: StartServer
-) -> None:
-    server = start_server(DEMO_TOKENS_PER_SECOND="0")
-    with cutting(server.port) as line:
-        client = connect(line.url, alone=True)
-        line.limits = [900]
-        stream = client.stream_chat("[[demo tokens=40]] Say hello")
-        events = [next(stream)]
-        assert server.stop() == 0
-        server.restart()
-        exact(events + list(stream), stream.text)
-
-
-def test_a_drained_servers_answer_is_read_to_its_end(connect: Connect, start_server: StartServer) -> None:
-    """With SQLite nobody else could go on with it: it is let run."""
-    server = start_server(DEMO_TOKENS_PER_SECOND="100")
-    stream = connect(server.url).stream_chat("[[demo tokens=60]] Say hello")
-    events = [next(stream)]
-    server.process.terminate()
-    exact(events + list(stream), stream.text)
-    assert server.process.wait(10) == 0
-
-
 def test_an_end_without_an_end_leads_back(
     connect: Connect, start_server: StartServer, redis_url: str
 ) -> None:
@@ -202,17 +135,70 @@ def test_an_answer_that_is_nowhere_any_more_is_said_so(connect: Connect, start_s
     assert gone.value.stream_id == stream.stream_id
 
 
-def test_it_gives_up_in_time(connect: Connect, start_server: StartServer) -> None:
-    server = start_server()
-    stream = connect(
-        server.url, patience=Patience(pause_s=0.01, longest_pause_s=0.05, reconnects=5)
-    ).stream_chat("Say hello")
-    next(stream)
+def test_a_silent_line_counts_as_broken(connect: Connect, server: Server) -> None:
+    with line_to(server.port) as line:
+        client = connect(line.url, patience=Patience(silence_s=0.3, pause_s=0.01, longest_pause_s=0.1))
+        stream = client.stream_chat("[[demo tokens=60 tps=100]] Say hello")
+        events = [next(stream) for _ in range(5)]
+        line.black_hole()
+        healing = threading.Timer(0.8, line.heal)
+        healing.start()
+        exact(events + list(stream), stream.text)
+        healing.join()
+    assert re.search(f"GET /api/chat/streams/<stream_id> 200 .*{stream.stream_id}", server.log)
+
+
+def test_after_a_kill_it_is_set_back_to_what_was_kept_and_told(
+    connect: Connect, start_server: StartServer
+) -> None:
+    server = start_server(DEMO_TOKENS_PER_SECOND="200")
+    client = connect(server.url)
+    question = "[[demo tokens=2000]] Say hello"
+    stream = client.stream_chat(question, "killed")
+    chunks = client.completion_stream([{"role": "user", "content": question}])
+    events = [(next(stream), next(chunks))[0] for _ in range(150)]
     server.kill()
-    with pytest.raises((Unreachable, ConnectionLost)) as lost:
-        list(stream)
-    assert lost.value.requests == 5
-    assert lost.value.stream_id == stream.stream_id
-    with pytest.raises(Unreachable) as refused:
-        connect(server.url).sessions.list()
-    assert refused.value.requests == QUICK.attempts
+    server.restart()
+    for broken_off in (stream, chunks):
+        with pytest.raises(Interrupted) as broken:
+            for event in broken_off:
+                events.append(event)
+        assert (broken.value.status, broken.value.stream_id) == (503, broken_off.stream_id)
+    assert all(isinstance(event, Token | Reset) for event in events)
+    assert client.sessions.messages("killed")[-1].content == stream.text
+    assert client.stream_chat("[[demo tokens=3 tps=0]] And now?", "killed").read().tokens == 3
+
+
+def test_a_drained_server_is_read_to_the_end_and_a_restarted_one_goes_on(
+    connect: Connect, start_server: StartServer
+) -> None:
+    """With SQLite nobody else could go on with a running answer: it is let run."""
+    server = start_server()
+    with cutting(server.port) as line:
+        client = connect(line.url, alone=True)
+        line.limits = [900]
+        ended = client.stream_chat("[[demo tokens=40 tps=0]] Say hello")
+        had = [next(ended)]
+        running = client.stream_chat("[[demo tokens=60 tps=100]] Say hello")
+        events = [next(running)]
+        server.process.terminate()
+        exact(events + list(running), running.text)
+        assert server.process.wait(10) == 0
+        server.restart()
+        exact(had + list(ended), ended.text)
+
+
+def test_it_gives_up_in_time(connect: Connect, server: Server) -> None:
+    with line_to(server.port) as line:
+        client = connect(line.url, patience=Patience(pause_s=0.01, longest_pause_s=0.05, reconnects=5))
+        stream = client.stream_chat("[[demo hang=1]] Say hello")
+        next(stream)
+        line.refuse()
+        line.cut()
+        with pytest.raises((Unreachable, ConnectionLost)) as lost:
+            list(stream)
+        assert (lost.value.requests, lost.value.stream_id) == (5, stream.stream_id)
+        with pytest.raises(Unreachable) as refused:
+            client.sessions.list()
+        assert refused.value.requests == Patience().attempts
+    assert connect(server.url).stop(stream.stream_id).state == "stopped"
