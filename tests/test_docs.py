@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -367,7 +368,8 @@ def test_an_example_of_an_sdk_works(example: str, server: Server, tmp_path: Path
     (tmp_path / "example.py").write_text(example.replace(ADDRESS, server.url))
     done = subprocess.run(
         [sys.executable, "-W", "error", "example.py"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT / "client")},
+        capture_output=True, text=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout

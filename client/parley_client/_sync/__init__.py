@@ -1,0 +1,2 @@
+# Made by generate.py from _async/__init__.py: change that.
+
