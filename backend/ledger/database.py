@@ -26,6 +26,8 @@ PATIENCE_S = 5.0
 WRITERS: dict[Kind, int] = {"sqlite": 1, "postgresql": 6}
 """SQLite has one writer at a time: who waits for it waits here, in turn, not in its busy loop."""
 READERS = 3
+LONGEST = 4
+"""So many times the patience a transaction may take: it has that for each of its statements."""
 AGAIN = {"40001", "40P01"}
 """PostgreSQL's codes for a transaction that failed for another's sake: serialization, deadlock."""
 
@@ -129,13 +131,29 @@ class Database:
             raise refusal(error) from error
 
     def _once(self, lane: Lane, engine: Engine, work: Work[T]) -> T:
+        """Not waited for without an end: a database that says nothing keeps its thread and its place, and
+        what it was doing may be done all the same."""
         kept = lane.enter(self._patience_s)
-        usable: Connection | None = None
-        try:
-            usable, outcome = self._runtime.offload(lambda: transaction(kept or engine.connect(), work))
-        finally:
-            lane.leave(usable)
-        if isinstance(outcome, ParleyError):
+        ended = self._runtime.signal()
+        outcomes: list[T | BaseException] = []
+
+        def attempt() -> None:
+            usable: Connection | None = None
+            try:
+                usable, outcome = self._runtime.offload(lambda: transaction(kept or engine.connect(), work))
+                outcomes.append(outcome)
+            except BaseException as exc:  # noqa: BLE001
+                outcomes.append(exc)
+            finally:
+                lane.leave(usable)
+                ended.notify()
+
+        self._runtime.spawn(attempt)
+        if not ended.wait_for(lambda: bool(outcomes), self._patience_s * LONGEST):
+            logger.error("the ledger's database does not answer")
+            raise Unavailable(BROKEN)
+        outcome = outcomes[0]
+        if isinstance(outcome, BaseException):
             raise outcome
         return outcome
 

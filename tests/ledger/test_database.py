@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from sqlalchemy import Connection, event, exc, text
 from backend.chat.errors import InsufficientCredits, Misconfigured, ParleyError, Unavailable
 from backend.ledger import database, schema
 from backend.ledger.database import FOREIGN, READERS, WRITERS, Database
+from backend.ledger.ledger import Ledger
 from backend.ledger.migrations.upgrade import config
 from backend.ledger.records import Credits
 from backend.ledger.tables import HEAD, metadata
@@ -221,6 +224,25 @@ def test_a_query_that_takes_too_long_is_ended(postgres: Postgres) -> None:
     with pytest.raises(Unavailable):
         world.database.read(lambda tx: tx.execute(text("SELECT pg_sleep(30)")).close())
     assert time.monotonic() - started_s < 5
+    world.database.close()
+
+
+def test_a_database_that_says_nothing_is_not_waited_for_without_an_end(postgres: Postgres) -> None:
+    world = World(postgres.url)
+    world.empty()
+    world.team(5)
+    job = world.job()
+    world.database = Database(postgres.url, world.clock, patience_s=0.3)
+    world.ledger = Ledger(world.database, world.clock)
+    pid = world.database.write(lambda tx: tx.execute(text("SELECT pg_backend_pid()")).scalar())
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(Unavailable):
+            world.call(job, stream_id="once")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    world.call(job, stream_id="once")
+    assert world.credits() == Credits(5, 4, 1, 0)
     world.database.close()
 
 
