@@ -1,4 +1,5 @@
-"""The command line: `python -m backend` serves, `check [URL]` asks a server, `token` makes a token."""
+"""The command line: `python -m backend` serves, `check [URL]` asks a server, `token` makes a token; `team`,
+`key` and `credits` keep the ledger."""
 
 from __future__ import annotations
 
@@ -17,9 +18,10 @@ except Misconfigured as exc:
     sys.exit(2)
 
 import argparse
+import importlib
 import time
 
-from backend import app, check, config, serving
+from backend import app, check, commands, config, serving
 from backend.access.keys import shared_secret
 from backend.access.tokens import mint
 from backend.values import positive
@@ -27,15 +29,16 @@ from backend.values import positive
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m backend", description="Parley, a chat backend")
-    commands = parser.add_subparsers(dest="command")
-    commands.add_parser("serve", help="serve (the default)")
-    asked = commands.add_parser("check", help="ask a running server one question over each door")
+    names = parser.add_subparsers(dest="command")
+    names.add_parser("serve", help="serve (the default)")
+    asked = names.add_parser("check", help="ask a running server one question over each door")
     asked.add_argument("url", nargs="?", help="where it runs; default: this machine's HOST and PORT")
     asked.add_argument("--token", help="to ask with, where AUTH=required")
-    made = commands.add_parser("token", help="make a token, and print it")
+    made = names.add_parser("token", help="make a token, and print it")
     made.add_argument("--sub", required=True, help="whom it names")
     made.add_argument("--ttl", type=positive, default=3600, help="seconds it holds; default: 3600")
     made.add_argument("--scope", help="what it may besides, such as admin")
+    commands.add(names)
     arguments = parser.parse_args()
     try:
         settings = config.load(os.environ, Path.cwd())
@@ -44,6 +47,11 @@ def main() -> int:
         if arguments.command == "token":
             print(token(settings, arguments.sub, arguments.ttl, arguments.scope))
             return 0
+        if arguments.command in ("team", "key", "credits"):
+            # What keeps the ledger takes a third of a second to load, for which nobody else should wait.
+            books = importlib.import_module("backend.books")
+            code: int = books.run(arguments, settings.database_url, green)
+            return code
         return serving.run(settings, green, worker)
     except Misconfigured as exc:
         print(f"parley: {exc}", file=sys.stderr)

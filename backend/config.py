@@ -17,6 +17,7 @@ from backend.chat.events import Price
 from backend.models_file import GroupRow, ModelRow, ModelsFile, UpstreamRow, read_models_file
 from backend.values import (
     SHARED_STORES,
+    database,
     hosts,
     log_format,
     log_level,
@@ -35,9 +36,6 @@ from backend.values import (
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
-UNHEARD = ("DATABASE_URL",)
-"""Variables that are planned, and change nothing yet: whoever sets one is told so."""
-
 
 def variable(name: str, read: Callable[[str], Any], default: Any, *, secret: bool = False) -> Any:
     """A field of Config that the variable `name` sets; `read` raises ValueError saying what it takes."""
@@ -54,6 +52,7 @@ class Config:
     workers: int = variable("WORKERS", workers, 1)
     start_s: float = variable("START_S", some_seconds, 60.0)
     store_url: str = variable("STORE_URL", store, "sqlite:///var/chat.db", secret=True)
+    database_url: str = variable("DATABASE_URL", database, "sqlite:///var/ledger.db", secret=True)
     allowed_hosts: frozenset[str] = variable("ALLOWED_HOSTS", hosts, frozenset())
     cors_origins: frozenset[str] = variable("CORS_ORIGINS", origins, frozenset())
     auth: str = variable("AUTH", one_of("optional", "required", "off"), "optional")
@@ -103,14 +102,14 @@ class Config:
     groups: tuple[GroupRow, ...] = ()
     context_tokens: Mapping[str, int] = field(default_factory=dict)
     prices: Mapping[str, Price] = field(default_factory=dict)
-    ignored: tuple[str, ...] = ()
 
     @property
     def secrets(self) -> list[str]:
         """What no log may show."""
         keys = [row.api_key for row in self.upstreams]
-        password = unquote(urlsplit(self.store_url).password or "")
-        return [secret for secret in (*keys, password, self.jwt_secret, self.metrics_token) if secret]
+        urls = (self.store_url, self.database_url)
+        passwords = [unquote(urlsplit(url).password or "") for url in urls]
+        return [secret for secret in (*keys, *passwords, self.jwt_secret, self.metrics_token) if secret]
 
     def url(self, port: int | None = None) -> str:
         """Where it listens, as one would type it."""
@@ -147,7 +146,6 @@ def load(environ: Mapping[str, str], folder: Path) -> Config:
         groups=models.groups,
         context_tokens=models.context_tokens,
         prices=models.prices,
-        ignored=tuple(name for name in UNHEARD if name in env),
     )
     anybody = config.host not in LOOPBACK and config.auth != "required"
     if anybody and env.get("ALLOW_ANONYMOUS") != "1":

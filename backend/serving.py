@@ -70,8 +70,6 @@ def run(config: Config, runtime: Runtime, worker: Worker | None = None) -> int:
         runtime.spawn(partial(tend, chore, runtime))
     for loop in program.loops:
         runtime.spawn(loop)
-    for name in config.ignored:
-        logger.warning("%s is set, but this version has nothing that heeds it", name)
     collect_rarely()
     logger.info("serving on %s", config.url(listener.getsockname()[1]))
     if worker:

@@ -77,6 +77,12 @@ def store(text: str) -> str:
     return text
 
 
+def database(text: str) -> str:
+    if not re.fullmatch(r"sqlite:///.+|postgres(ql)?://.+", text):
+        raise ValueError("sqlite:///<file> or postgresql://<host>/<name>")
+    return text
+
+
 def one_of(*choices: str, any_case: bool = False) -> Callable[[str], str]:
     def read(text: str) -> str:
         text = text.lower() if any_case else text

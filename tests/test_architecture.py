@@ -17,7 +17,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "wire": ({"chat", "wire"}, {"pydantic", "pydantic_core", "orjson"}),
     "providers": ({"chat", "providers"}, {"urllib3", "orjson", "rs_bpe"}),
     "stores": ({"chat", "stores"}, {"orjson", "redis", "sqlalchemy"}),
-    "ledger": ({"chat", "ledger"}, {"sqlalchemy"}),
+    "ledger": ({"chat", "ledger"}, {"sqlalchemy", "alembic"}),
     "access": ({"chat", "access"}, {"jwt", "limits", "urllib3"}),
     "runtime": ({"chat", "wire", "runtime"}, {"eventlet", "gevent", "greenlet", "dotenv"}),
     "telemetry": ({"chat", "telemetry"}, {"prometheus_client"}),
@@ -40,6 +40,8 @@ FILES: dict[str, tuple[set[str], set[str]]] = {
     "workers": ({"chat", "parent", "runtime", "telemetry", "values"}, set()),
     "serving": ({"*"}, set()),
     "check": (set(), {"urllib3", "wsproto"}),
+    "commands": ({"values"}, set()),
+    "books": ({"chat", "ledger"}, set()),
     "__main__": ({"*"}, set()),
 }
 

@@ -5,11 +5,13 @@ ParleyError
 │   ├── InvalidJson          400  the body is not JSON
 │   ├── InvalidRequest       400  JSON, but not what this route takes
 │   ├── Unauthorized         401  no token, or none that counts
+│   ├── InsufficientCredits  402  the team has too few free credits for it
 │   ├── Forbidden            403
 │   ├── NotFound             404  no such thing, or somebody else's
 │   ├── ModelNotFound        404
 │   ├── TooSlow              408  the body took too long to arrive
 │   ├── SessionBusy          409  carries the running stream's id
+│   ├── Conflict             409  what is there already does not allow it
 │   ├── StreamExpired        410
 │   ├── PayloadTooLarge      413
 │   ├── UnsupportedMediaType 415
@@ -60,6 +62,10 @@ class Unauthorized(Refused):
     type, status = "unauthorized", 401
 
 
+class InsufficientCredits(Refused):
+    type, status = "insufficient_credits", 402
+
+
 class Forbidden(Refused):
     type, status = "forbidden", 403
 
@@ -84,6 +90,10 @@ class SessionBusy(Refused):
             "This session is still answering; wait for it, follow its stream or stop it first",
             stream_id=stream_id,
         )
+
+
+class Conflict(Refused):
+    type, status = "invalid_request", 409
 
 
 class StreamExpired(Refused):

@@ -35,7 +35,8 @@ def patch() -> None:
     def getaddrinfo(*asked: Any, **more: Any) -> Any:
         return eventlet.tpool.execute(look_up, *asked, **more)
 
-    eventlet.monkey_patch()
+    # What asks PostgreSQL does so in a real thread, where eventlet's way of waiting for it has no place.
+    eventlet.monkey_patch(psycopg=False)
     socket.getaddrinfo = eventlet.green.socket.getaddrinfo = getaddrinfo
     # A database thread gives the interpreter back sooner than after the default 5 ms, so that tokens
     # do not wait for it.

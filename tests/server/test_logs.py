@@ -131,8 +131,3 @@ def test_what_the_server_must_keep_is_not_in_the_log(start_server: StartServer, 
         assert server.pool.request("GET", f"{server.url}/metrics", headers=headers).status == 200
         wait_for_line(server, "answer failed")
         assert CANARY not in server.log
-
-
-def test_an_unknown_variable_is_still_told_of(start_server: StartServer) -> None:
-    server = start_server(DATABASE_URL="5", LOG_FORMAT="json", **FAST)
-    assert [line["level"] for line in objects(server) if "DATABASE_URL" in line["message"]] == ["warning"]

@@ -1,0 +1,1 @@
+"""How the tables came to be, as Alembic's revisions; never edit one that shipped."""
