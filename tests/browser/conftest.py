@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request, expect
 
+from backend.runtime import LIBRARIES
+
 PATIENCE_MS = 20_000
 TRANSPORTS = ("sse", "socket")
 TELL_VIOLATIONS = """
@@ -60,6 +62,21 @@ class Visit:
 
 
 OpenPage = Callable[..., Visit]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The page comes back over each transport, and from each runtime, but not over each from each."""
+    if config.getoption("runtime"):
+        return
+    over = dict(zip(LIBRARIES, TRANSPORTS, strict=True))
+
+    def is_wanted(item: pytest.Item) -> bool:
+        params = getattr(getattr(item, "callspec", None), "params", {})
+        each = item.path.name != "test_coming_back.py" or "transport" not in params
+        return each or params["transport"] == over[params["runtime_name"]]
+
+    config.hook.pytest_deselected(items=[item for item in items if not is_wanted(item)])
+    items[:] = [item for item in items if is_wanted(item)]
 
 
 @pytest.fixture(params=TRANSPORTS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -26,7 +25,7 @@ from parley_client import (
     Unavailable,
     UpstreamError,
 )
-from tests.client.twins import Connect
+from tests.client.twins import Connect, run
 from tests.fakes.jobs import KEY, TEAM, Fault, JobsServer, serving, stream_of
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -227,7 +226,7 @@ def test_a_program_of_the_usual_shape_runs(capsys: pytest.CaptureFixture[str]) -
 
     jobs = JobsServer(["Hello there", '{"name": "Ada", "age": 36}'])
     with serving(jobs) as url:
-        person, result = asyncio.run(program(url, KEY, TEAM))
+        person, result = run(program(url, KEY, TEAM))
     assert capsys.readouterr().out == "Hello there"
     assert person == Person(name="Ada", age=36)
     assert (result.total_calls, jobs.charged) == (2, ["job-1"])

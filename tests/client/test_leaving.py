@@ -12,7 +12,7 @@ import pytest
 
 from parley_client import AsyncParley, Done, Parley
 from tests.client.test_package import CLIENT
-from tests.client.twins import QUICK, Connect
+from tests.client.twins import QUICK, Connect, run
 from tests.line import line_to
 from tests.programs import until
 from tests.servers import Server
@@ -50,7 +50,7 @@ def test_many_streams_of_one_client_run_side_by_side(server: Server) -> None:
             return await asyncio.gather(*asked)
 
     expected = [f"number {number}" for number in range(MANY)]
-    assert [done.full_response.strip() for done in asyncio.run(many())] == expected
+    assert [done.full_response.strip() for done in run(many())] == expected
     with Parley(server.url, patience=QUICK) as client, ThreadPoolExecutor(MANY) as pool:
         asked = [f"[[demo echo]] {text}" for text in expected]
         answers = pool.map(lambda message: client.stream_chat(message).read().full_response, asked)
@@ -70,7 +70,7 @@ def test_a_cancelled_reader_can_come_back(server: Server) -> None:
             assert done.full_response == stream.text
             return done.finish_reason
 
-    assert asyncio.run(cancelled()) == "stopped"
+    assert run(cancelled()) == "stopped"
 
 
 def test_a_stream_that_is_dropped_frees_its_connection(connect: Connect, server: Server) -> None:

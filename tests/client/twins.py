@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
@@ -18,6 +19,33 @@ LONE = httpx.Limits(max_connections=None, max_keepalive_connections=0)
 """Every request has a connection of its own."""
 
 Connect = Callable[..., Any]
+
+
+T = TypeVar("T")
+
+
+class InThread:
+    """An asyncio loop in a thread of its own: in the tests' one Playwright's may be running."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1)
+        self._runner = self._pool.submit(asyncio.Runner).result()
+
+    def __enter__(self) -> InThread:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._pool.submit(self._runner.close).result()
+        self._pool.shutdown()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._pool.submit(self._runner.run, work).result()
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """As `asyncio.run`."""
+    with InThread() as loop:
+        return loop.run(work)
 
 
 class Blocking:
@@ -64,7 +92,7 @@ class Blocking:
 def connecting(twin: str) -> Iterator[Connect]:
     """`connect(url, key, team)` is a client of that kind; all are closed at the end."""
     with ExitStack() as stack:
-        runner = stack.enter_context(asyncio.Runner())
+        loop = stack.enter_context(InThread())
 
         def connect(*args: Any, alone: bool = False, patience: Patience = QUICK, **named: Any) -> Any:
             if twin == "sync":
@@ -73,7 +101,7 @@ def connecting(twin: str) -> Iterator[Connect]:
             else:
                 asynchronous = httpx.AsyncHTTPTransport(limits=LONE) if alone else None
                 client = AsyncParley(*args, patience=patience, transport=asynchronous, **named)
-                client = Blocking(client, runner.run)
+                client = Blocking(client, loop.run)
             return stack.enter_context(client)
 
         yield connect
