@@ -60,6 +60,8 @@ def test_a_crowd_that_never_says_who_it_is_is_capped_and_closed(start_server: St
         JWT_SECRET=signing.SECRET, TRUSTED_PROXIES="1", STORE_URL="memory://",
     )  # fmt: skip
     named = Socket(server, signing.token())
+    assert named.call("chat_stream", {"message": "[[demo echo]] Hi"})["ok"]
+    assert text_of(named.answer()) == "Hi", "it has all that an answer takes"
     before, memory = at_rest(server), server.memory_bytes
     with ThreadPoolExecutor(50) as pool:
         lines = list(pool.map(lambda _: knock(server), range(CROWD)))
