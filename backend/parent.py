@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import select
 import signal
-import sys
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from socket import socket
+
+from backend.child import Child, spawn
 
 logger = logging.getLogger(__name__)
 
-PLACE = "PARLEY_WORKER"
-"""The variable by which a process knows that it is a worker, in JSON: the parent's process id, the
-descriptors of the listening socket and of the pipe to say on that it is ready, and the folder all workers
-share."""
 PAUSES_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0)
 """Before a worker is started again: after its first death, its second; the last one for all that follow."""
 STEADY_S = 60.0
@@ -30,23 +25,6 @@ CRASHES = 5
 MISCONFIGURED = 2
 """The exit code of a worker that said what to set."""
 SIGNALS = (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
-
-
-@dataclass(slots=True)
-class Child:
-    """A worker, as its parent knows it. `number` is its place, from 1 on; `pipe` is where it says that it
-    is ready, None once it has said that or cannot any more."""
-
-    number: int
-    pid: int
-    pipe: int | None
-    born_s: float
-    ready: bool = False
-    told: bool = False
-    """To end."""
-
-    def __str__(self) -> str:
-        return f"worker {self.number} (pid {self.pid})"
 
 
 class Parent:
@@ -267,24 +245,6 @@ class Parent:
         logger.error("%s, and the workers there are stay; mend it and send SIGHUP again", why)
         if place not in self._holders:
             self._fill_later(place)
-
-
-def spawn(listener: socket, folder: str) -> tuple[int, int]:
-    """Start this process's command line as a worker: its process id, and the end of the pipe to read from.
-    Raises OSError."""
-    pipe, worker_end = os.pipe()
-    try:
-        for descriptor in (listener.fileno(), worker_end):
-            os.set_inheritable(descriptor, True)
-        os.set_blocking(pipe, False)
-        place = json.dumps([os.getpid(), listener.fileno(), worker_end, folder])
-        environ = {**os.environ, PLACE: place}
-        return os.posix_spawn(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ), pipe
-    except OSError:
-        os.close(pipe)
-        raise
-    finally:
-        os.close(worker_end)
 
 
 def _signal_pipe() -> int:

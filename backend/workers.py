@@ -21,7 +21,8 @@ from typing import TypeVar
 
 from backend import values
 from backend.chat.errors import Misconfigured
-from backend.parent import PAUSES_S, PLACE, Parent
+from backend.child import PLACE
+from backend.parent import PAUSES_S, Parent
 from backend.runtime import listen, setting
 from backend.telemetry import logs
 

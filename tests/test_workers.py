@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from backend.parent import PLACE
+from backend.child import PLACE
 from backend.runtime import listen
 from tests.servers import PATIENCE_S, PYTHONPATH, ROOT, free_port
 

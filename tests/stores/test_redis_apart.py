@@ -29,6 +29,7 @@ from tests.fakes.runtime import ThreadRuntime
 from tests.programs import until
 from tests.redises import Redis
 from tests.stores.kinds import finished
+from tests.stores.opening import Opening
 from tests.stores.test_contract import header, question, session
 
 Open = Callable[[], RedisStores]
@@ -36,22 +37,9 @@ Open = Callable[[], RedisStores]
 
 @pytest.fixture
 def opened(redis_url: str) -> Iterator[Open]:
-    runtime, all_ = ThreadRuntime(), []
-
-    def open_() -> RedisStores:
-        stores = open_redis(
-            connector(redis_url), runtime, stream_ttl_s=3600.0, session_ttl_s=None, lease_s=2.0
-        )
-        stores.presence.renew()
-        for loop in stores.loops:
-            runtime.spawn(loop)
-        all_.append(stores)
-        return stores
-
-    yield open_
-    for stores in all_:
-        stores.close()
-    runtime.join()
+    opening = Opening()
+    yield lambda: opening.open(redis_url)
+    opening.close()
 
 
 def begun(stores: RedisStores, stream_id: str = "t", session_id: str | None = "s", **fields: object) -> Log:

@@ -12,40 +12,16 @@ from backend.chat.events import Failed
 from backend.chat.log import Log, TakenOver
 from backend.stores import records
 from backend.stores.redis import rows
-from backend.stores.redis.client import connector
 from backend.stores.redis.keys import PROCESSES, ProcessKeys, StreamKeys
-from backend.stores.redis.opened import RedisStores, open_redis
-from tests.fakes.runtime import ThreadRuntime
+from backend.stores.redis.opened import RedisStores
 from tests.programs import until
 from tests.redises import Redis
 from tests.stores.kinds import finished
+from tests.stores.opening import Opening
 from tests.stores.test_contract import header
 
 Open = Callable[[], RedisStores]
 KEY = StreamKeys("t").log
-
-
-class Opening:
-    """Opens stores of several processes on one Redis."""
-
-    def __init__(self) -> None:
-        self.runtime = ThreadRuntime()
-        self.opened: list[RedisStores] = []
-
-    def open(self, url: str) -> RedisStores:
-        stores = open_redis(
-            connector(url), self.runtime, stream_ttl_s=3600.0, session_ttl_s=None, lease_s=2.0
-        )
-        stores.presence.renew()
-        for loop in stores.loops:
-            self.runtime.spawn(loop)
-        self.opened.append(stores)
-        return stores
-
-    def close(self) -> None:
-        for stores in self.opened:
-            stores.close()
-        self.runtime.join()
 
 
 @pytest.fixture
