@@ -136,8 +136,14 @@ class Server:
 
     def restart(self) -> None:
         """Start again after a stop or a kill: the same port, the same folder."""
-        self.pool.clear()
+        self.hang_up()
         self.start()
+
+    def hang_up(self) -> None:
+        """Close our connections that wait for a next request, those of responses still held as well."""
+        for key in list(self.pool.pools.keys()):
+            self.pool.pools[key].close()
+        self.pool.clear()
 
 
 class Service:
@@ -185,4 +191,4 @@ def servers(folder: Path) -> Iterator[list[Server]]:
             for drop in server.opened:
                 drop()
             server.end()
-            server.pool.clear()
+            server.hang_up()

@@ -183,7 +183,7 @@ class Fleet:
                     server.process.send_signal(signal.SIGINT)
                     server.process.wait(5)
             server.kill()
-            server.pool.clear()
+            server.hang_up()
 
 
 @asynccontextmanager

@@ -50,7 +50,7 @@ def rest_of(line: sockets.socket) -> bytes:
 
 def at_rest(server: Server) -> tuple[int, int]:
     """Its descriptors and threads, when we have none of its connections."""
-    server.pool.clear()
+    server.hang_up()
     return server.descriptors, server.threads
 
 

@@ -46,14 +46,14 @@ def quiet(tmp_path_factory: pytest.TempPathFactory, runtime_name: str) -> Iterat
         server = Server(folder, env)
         started.append(server)
         answers(server)
-        server.pool.clear()
+        server.hang_up()
         before = server.descriptors
         yield server
         for drop in server.opened:
             drop()
-        server.pool.clear()
+        server.hang_up()
         wait_until(lambda: value(scrape(server), "parley_sockets_open") == 0)
-        server.pool.clear()
+        server.hang_up()
         wait_until(lambda: server.descriptors <= before)
         assert "Traceback" not in server.log
         assert " ERROR " not in server.log
