@@ -73,7 +73,7 @@ def build(
 
     catalog = Catalog(models(config), config.default_model)
     kept = stores(config, runtime)
-    budget = Budget(moving_windows(kept.windows), config.rate_limit) if config.rate_limit else None
+    budget = Budget(moving_windows(kept.windows), config.rate_limit)
     limits = Limits(
         config.max_answer_tokens,
         config.max_answer_chars,
@@ -81,7 +81,7 @@ def build(
         config.continue_interrupted,
     )
     caps = Caps(config.max_streams, config.max_streams_per_caller, kept.of_caller)
-    admissions: list[Admission] = [caps, budget] if budget else [caps]
+    admissions: list[Admission] = [caps, budget]
     rooms = Rooms(kept.peers)
     store_kind = config.store_url.partition(":")[0]
     meters = Meters(__version__, store_kind, runtime)

@@ -12,7 +12,7 @@ from backend.chat.keeper import Keeper, named
 from backend.chat.live import DETACHED, LiveAnswers
 from backend.chat.log import Log, TakenOver
 from backend.chat.news import News
-from backend.chat.ports import Admission, Meter, Runtime, StreamStore, TokenCounter
+from backend.chat.ports import Admission, Asking, Meter, Runtime, StreamStore, TokenCounter
 from backend.chat.rooms import Rooms
 from backend.chat.tasks import Task
 from backend.chat.writer import INTERRUPTED, Writer
@@ -46,12 +46,13 @@ class Answering:
         self._count_tokens = count_tokens
         self._stop_elsewhere = stop_elsewhere
 
-    def begin(self, log: Log, prepare: Callable[[], Task], *, runs_on: bool) -> None:
+    def begin(self, asking: Asking, prepare: Callable[[], Task]) -> None:
         """Have it written; what `prepare` gives is to be done, once every admission is passed. Raises what
         that raises, and an admission's refusal; then nothing is left of it."""
-        writer = self._writer(log, runs_on=runs_on)
+        log = asking.log
+        writer = self._writer(log, runs_on=asking.request.runs_on)
         try:
-            task = self._admitted(log, prepare)
+            task = self._admitted(asking, prepare)
         except Exception as exc:
             self._live.let_go(log)
             self._withdraw(log, exc)
@@ -76,13 +77,13 @@ class Answering:
         self._live.add(writer, runs_on=runs_on)
         return writer
 
-    def _admitted(self, log: Log, prepare: Callable[[], Task]) -> Task:
+    def _admitted(self, asking: Asking, prepare: Callable[[], Task]) -> Task:
         with ExitStack() as undoing:
             for admission in self._admissions:
-                admission.admit(log.header)
-                undoing.callback(admission.settle, log.header, None)
+                admission.admit(asking)
+                undoing.callback(admission.withdraw, asking.log)
             task = prepare()
-            self._streams.affirm(log)
+            self._streams.affirm(asking.log)
             undoing.pop_all()
         return task
 
@@ -91,7 +92,7 @@ class Answering:
             try:
                 for admission in self._admissions:
                     admission.resume(left)
-                    undoing.callback(admission.settle, left, None)
+                    undoing.callback(admission.let_go, log)
             except Refused as exc:
                 logger.warning("an answer, left behind, is too much for this process: %s", exc)
                 return False
@@ -127,18 +128,18 @@ class Answering:
         try:
             closing = self._keeper.seal(log, closing)
         except TakenOver:
-            self._settle(log.header, None)
+            self._each(log, lambda admission: admission.let_go(log))
             raise
-        self._settle(log.header, closing)
+        self._each(log, lambda admission: admission.settle(log, closing))
         self._keeper.save(log, closing)
         return closing
 
-    def _settle(self, header: Header, closing: Closing | None) -> None:
+    def _each(self, log: Log, told: Callable[[Admission], None]) -> None:
         for admission in self._admissions:
             try:
-                admission.settle(header, closing)
+                told(admission)
             except Exception:
-                logger.exception("an answer could not be settled", extra=named(header))
+                logger.exception("an answer could not be settled", extra=named(log.header))
 
     def _running(self, owner: str, session_id: str) -> Log | None:
         """The answer the session is giving now, as far as can be seen."""

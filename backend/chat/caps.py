@@ -8,6 +8,8 @@ from threading import Lock
 
 from backend.chat.errors import Unavailable
 from backend.chat.events import Closing, Header
+from backend.chat.log import Log
+from backend.chat.ports import Asking
 
 
 class Caps:
@@ -29,7 +31,8 @@ class Caps:
         self._running: Counter[str] = Counter()
         self._lock = Lock()
 
-    def admit(self, header: Header) -> None:
+    def admit(self, asking: Asking) -> None:
+        header = asking.log.header
         who = header.owner or header.address
         with self._lock:
             self._check_room()
@@ -49,8 +52,14 @@ class Caps:
         if self._running.total() >= self._max_streams:
             raise Unavailable("The server is giving as many answers as it can; try again in a moment")
 
-    def settle(self, header: Header, closing: Closing | None) -> None:  # noqa: ARG002
-        who = header.owner or header.address
+    def settle(self, log: Log, closing: Closing) -> None:  # noqa: ARG002
+        self.let_go(log)
+
+    def withdraw(self, log: Log) -> None:
+        self.let_go(log)
+
+    def let_go(self, log: Log) -> None:
+        who = log.header.owner or log.header.address
         with self._lock:
             self._running[who] -= 1
             if not self._running[who]:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 
 from backend.chat.answering import Answering
 from backend.chat.context import estimate_tokens
-from backend.chat.errors import Unavailable
+from backend.chat.errors import Forbidden, Unavailable
 from backend.chat.events import Batch, Header
 from backend.chat.ids import new_id
 from backend.chat.keeper import Keeper
@@ -17,6 +17,7 @@ from backend.chat.log import BATCH_ENTRIES, Log
 from backend.chat.peers import Alone, Peers
 from backend.chat.ports import (
     Admission,
+    Asking,
     Meter,
     Models,
     Runtime,
@@ -90,7 +91,7 @@ class Engine:
     def open(self, caller: Caller, request: ChatRequest) -> Log:
         """Begin to answer, or join the answer this idempotency key began.
 
-        Raises what refuses it: IdempotencyMismatch, ModelNotFound, SessionBusy, Unavailable, or an
+        Raises what refuses it: IdempotencyMismatch, ModelNotFound, Forbidden, SessionBusy, Unavailable, or an
         admission's own refusal; then nothing is left of it.
         """
         idempotency = request.idempotency(caller)
@@ -100,6 +101,8 @@ class Engine:
             raise Unavailable("This server is about to stop; ask again and another will answer")
         session = self._session(caller, request)
         model = self._models.find(request.model or (session.model if session else None))
+        if not caller.may_ask(model.name):
+            raise Forbidden(f"Your team may not use {model.name}; use one of its own model groups")
         header = Header(
             stream_id=new_id(),
             owner=caller.owner,
@@ -117,9 +120,8 @@ class Engine:
         log = self._streams.create(header)
         if log.header is not header:
             return log
-        self._answering.begin(
-            log, lambda: self._tasks.begin(header, session, model, request), runs_on=request.runs_on
-        )
+        asking = Asking(log, caller, request, model)
+        self._answering.begin(asking, lambda: self._tasks.begin(header, session, model, request))
         return log
 
     def find(self, caller: Caller, stream_id: str) -> Log:

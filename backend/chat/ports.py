@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 from backend.chat.events import Closing, Entry, Header, Price, Route, Usage
 from backend.chat.log import Log
-from backend.chat.requests import Idempotency
+from backend.chat.requests import Caller, ChatRequest, Idempotency
 from backend.chat.sessions import Changes, Message, Session
 from backend.chat.signals import Signal
 from backend.chat.stop import Stop
@@ -203,18 +203,34 @@ class SessionStore(Protocol):
         """Drop what has outlived its time."""
 
 
-class Admission(Protocol):
-    """What a question must pass before it is answered: caps now, budgets and credits later."""
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A question that wants in: who asks what of which model, and the log its answer is to have."""
 
-    def admit(self, header: Header) -> None:
+    log: Log
+    caller: Caller
+    request: ChatRequest
+    model: Model
+
+
+class Admission(Protocol):
+    """What a question must pass before it is answered: caps, budgets, credits. After `admit` or `resume`
+    exactly one of the last three is called."""
+
+    def admit(self, asking: Asking) -> None:
         """Let it in, or raise Refused and leave nothing behind."""
 
     def resume(self, header: Header) -> None:
         """One that was let in elsewhere goes on here, whatever its caller's limits; or raise Refused."""
 
-    def settle(self, header: Header, closing: Closing | None) -> None:
-        """An answer that was let in, or resumed, ended; None: it never began, because another admission
-        refused, or another process goes on with it."""
+    def settle(self, log: Log, closing: Closing) -> None:
+        """The answer ended."""
+
+    def withdraw(self, log: Log) -> None:
+        """It never began: another admission refused it, or its question could not be saved."""
+
+    def let_go(self, log: Log) -> None:
+        """Another process goes on with it."""
 
 
 class Tally(Protocol):

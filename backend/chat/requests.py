@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`owner` is empty for an anonymous caller; `address` is where the request came from."""
+    """`owner` is empty for an anonymous caller; `address` is where the request came from.
+
+    Whoever shows a team's key is that team, which may have a `rate_limit` of its own (such as `30/minute`,
+    or `off`) and be held to some `models`. `admin`: they may manage teams.
+    """
 
     owner: str
     address: str
+    team_id: str | None = None
+    rate_limit: str | None = None
+    models: frozenset[str] | None = None
+    admin: bool = False
 
     @property
     def anonymous(self) -> bool:
         return not self.owner
+
+    def may_ask(self, model: str) -> bool:
+        return self.models is None or model in self.models
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +64,26 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True)
+class JobCall:
+    """What a team's question is billed as: a call of the job `job_id`, or, without one, all that there is of
+    a job of its own, which ends with it. `job_type`, `user_id` and `job_metadata` are that job's."""
+
+    job_id: str | None = None
+    purpose: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    job_type: str = "completion"
+    user_id: str | None = None
+    job_metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """One question, checked. `session_id` None asks for the session `fallback_session_id`, without that
     for a new one, or for none when `keep` is off.
 
     `fingerprint` is a digest of what was asked, for `idempotency_key`. A `completion` stands for the message
-    and what belongs to it. `runs_on`: the answer is given to its end, whoever leaves.
+    and what belongs to it. `runs_on`: the answer is given to its end, whoever leaves. `call` says what a
+    team pays for.
     """
 
     message: str
@@ -73,6 +98,7 @@ class ChatRequest:
     runs_on: bool = True
     idempotency_key: str | None = None
     fingerprint: str = ""
+    call: JobCall = JobCall()
 
     @property
     def target_session_id(self) -> str | None:

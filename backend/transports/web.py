@@ -155,7 +155,7 @@ def _audible(
                 yield batch
 
 
-def install(app: Flask, origins: Origins, gate: Gate, budget: Budget | None, meters: Meters) -> None:
+def install(app: Flask, origins: Origins, gate: Gate, budget: Budget, meters: Meters) -> None:
     """Have every request checked and counted, every answer marked, and every error rendered."""
 
     @app.before_request
@@ -182,7 +182,7 @@ def install(app: Flask, origins: Origins, gate: Gate, budget: Budget | None, met
         if origin and origins.is_foreign_allowed(origin):
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Expose-Headers"] = EXPOSED
-        if budget and request.endpoint in SPENDING:
+        if request.endpoint in SPENDING:
             _tell_budget(response, budget)
         if 400 <= response.status_code < CLIENT_CLOSED and g.get("entered"):
             gate.count_refusal(_address())
@@ -216,7 +216,10 @@ def _address() -> str:
 
 
 def _tell_budget(response: Response, budget: Budget) -> None:
-    limit, remaining, reset_s = budget.state(g.get("caller") or stranger(_address()))
+    state = budget.state(g.get("caller") or stranger(_address()))
+    if state is None:
+        return
+    limit, remaining, reset_s = state
     response.headers["X-RateLimit-Limit"] = str(limit)
     response.headers["X-RateLimit-Remaining"] = str(remaining)
     response.headers["X-RateLimit-Reset"] = str(reset_s)

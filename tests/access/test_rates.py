@@ -14,6 +14,7 @@ from backend.access.windows import SWEEP_AT, Windows
 from backend.chat.errors import RateLimited
 from backend.chat.events import Header
 from backend.chat.requests import Caller
+from tests.fakes.asking import asking
 
 EPOCH_S = 1_800_000_000.0
 
@@ -50,7 +51,7 @@ class Desk:
         """0, or how long to wait."""
         header = Header("s", owner, None, "q", "m", "demo", "", address=address)
         try:
-            self.budget.admit(header)
+            self.budget.admit(asking(header))
         except RateLimited as exc:
             return int(exc.extras["retry_after"])
         return 0

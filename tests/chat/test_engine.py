@@ -21,7 +21,7 @@ from backend.chat.errors import (
 from backend.chat.events import Closing, Delta, Failed, Finished, Header, Price, Route, Try, Usage
 from backend.chat.log import Log
 from backend.chat.peers import Alone
-from backend.chat.ports import Ended
+from backend.chat.ports import Asking, Ended
 from backend.chat.requests import Caller, ChatRequest, Completion
 from backend.chat.tasks import PIECES_PER_TOKEN, Limits
 from tests.chat.world import ALICE, BOB, HELLO, ME, World
@@ -543,7 +543,7 @@ class Doorman:
         self.admitted = 0
         self.settled: list[Closing | None] = []
 
-    def admit(self, header: Header) -> None:
+    def admit(self, asking: Asking) -> None:
         if self.refusal:
             raise self.refusal
         self.admitted += 1
@@ -551,10 +551,16 @@ class Doorman:
     def resume(self, header: Header) -> None:
         raise AssertionError("nothing is resumed")
 
-    def settle(self, header: Header, closing: Closing | None) -> None:
+    def settle(self, log: Log, closing: Closing) -> None:
         self.settled.append(closing)
         if self.trouble:
             raise self.trouble
+
+    def withdraw(self, log: Log) -> None:
+        self.settled.append(None)
+
+    def let_go(self, log: Log) -> None:
+        raise AssertionError("nobody else goes on with it")
 
 
 def at_once(times: int, call: Callable[[int], object]) -> list[object]:

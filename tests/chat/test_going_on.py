@@ -19,6 +19,7 @@ from backend.chat.tasks import MOST_HEIRS, Limits
 from backend.providers.catalog import Catalog
 from backend.stores.memory import MemorySessions, MemoryStreams
 from tests.chat.world import HELLO, ME
+from tests.fakes.asking import asking
 from tests.fakes.provider import Scripted, saying, until_stopped
 from tests.fakes.runtime import ThreadRuntime
 
@@ -129,14 +130,14 @@ def test_one_that_has_all_it_may_have_is_not_asked_for_more() -> None:
 def test_it_counts_for_its_caller_while_it_runs_whatever_the_limit() -> None:
     world = World(Scripted(["x"], until_stopped))
     world.streams.leave(world.header, ["one"])
-    world.caps.admit(world.header)
+    world.caps.admit(asking(world.header))
     world.engine.recover()
-    world.caps.settle(world.header, None)
+    world.caps.let_go(asking(world.header).log)
     with pytest.raises(Unavailable, match="You have 1 answers running"):
-        world.caps.admit(world.header)
+        world.caps.admit(asking(world.header))
     world.engine.stop(ME, "t")
     world.ended()
-    world.caps.admit(world.header)
+    world.caps.admit(asking(world.header))
 
 
 WHY_NOT = ["off", "not known", "model", "no model", "more than text", "not taken", "too often", "too old"]
@@ -155,7 +156,7 @@ def test_it_is_interrupted_where_nobody_can_go_on(why: str, monkeypatch: pytest.
         header = replace(header, created_at="2026-01-01T00:00:00.000000+00:00")
     elif why == "no room":
         for address in ("a", "b"):
-            world.caps.admit(replace(header, address=address))
+            world.caps.admit(asking(replace(header, address=address)))
     elif why == "broken":
         monkeypatch.setattr(world.engine._tasks, "again", broken)
     elif why == "refused":
@@ -183,7 +184,7 @@ def test_one_that_another_takes_meanwhile_is_left_to_it() -> None:
     assert world.streams.let is world.streams.log
     assert world.streams.log.closing is None
     assert len(world.sessions.messages("", "s")) == 3
-    world.caps.admit(world.header)
+    world.caps.admit(asking(world.header))
     assert world.engine.live_count == 0
 
 
