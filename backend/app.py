@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from backend import __version__
 from backend.access.gate import Gate
+from backend.access.keyring import Holder, Keyring
 from backend.access.keys import Keys, open_keys
 from backend.access.origins import Origins
 from backend.access.rates import Budget, Refusals
@@ -22,11 +24,18 @@ from backend.access.tokens import Tokens
 from backend.chat.caps import Caps
 from backend.chat.conversations import Conversations
 from backend.chat.engine import Engine
+from backend.chat.errors import Unauthorized
 from backend.chat.ports import Admission, Runtime
 from backend.chat.rooms import Rooms
 from backend.chat.tasks import Limits
 from backend.config import Config
-from backend.models import models
+from backend.ledger.admission import Billing
+from backend.ledger.desk import Desk
+from backend.ledger.grouping import Grouping
+from backend.ledger.keys import FORM, REFUSED
+from backend.ledger.reconciler import Reconciler
+from backend.ledger.settler import Settler
+from backend.models import Offer, offer
 from backend.providers.catalog import Catalog
 from backend.providers.tokens import token_counter
 from backend.reference import asyncapi, openapi
@@ -34,11 +43,14 @@ from backend.reference.schemas import Bounds
 from backend.store_url import HERE, Windows, introduce, stores
 from backend.telemetry.meters import Meters
 from backend.telemetry.siblings import Siblings
-from backend.transports import chat, metrics, openai, ops, pages, reference, sessions, web
+from backend.transports import admin, chat, jobs, metrics, openai, ops, pages, reference, sessions, web
 from backend.transports.lines import WSGI
 from backend.transports.sockets import SocketLimits, Sockets
 from backend.wire.completions import CompletionBounds
 
+DEFAULT_GROUPS = ("chat-fast", "chat-smart")
+SETTLE_S = 3.0
+"""How long the end waits for calls on their way into the ledger."""
 ROOT = Path(__file__).resolve().parent.parent
 SECRET_FILE = Path("var/jwt.key")
 """Where the secret of tokens is kept when none is set, from the working directory."""
@@ -65,13 +77,27 @@ def build(
     are shared with other workers. Raises Misconfigured."""
     app = Flask("parley", static_folder=None)
     keys = None if config.auth == "off" else keys_of_tokens(config)
+    desk = Desk(config.database_url, runtime, config.job_ttl_s, config.call_lease_s)
+    keyring = Keyring(lambda key: holder_of(desk, key), runtime.monotonic)
     gate = Gate(
-        Tokens(config.jwt_algorithm, keys, config.jwt_issuer, config.jwt_audience) if keys else None,
+        tokens_of(config, keys) if keys else None,
         config.auth == "required",
         Refusals(moving_windows(), config.address_limit) if config.address_limit else None,
+        keyring,
+        cache(lambda: tokens_of(config, keys_of_tokens(config))),
     )
 
-    catalog = Catalog(models(config), config.default_model)
+    offered = offer(config)
+    catalog = Catalog(offered.models, config.default_model, offered.group)
+    grouping = Grouping(
+        desk,
+        runtime,
+        default_groups(catalog.default, offered),
+        {row.name: [member.model for member in row.members] for row in config.groups},
+        offered.single,
+        catalog.is_fixed,
+        catalog.regroup,
+    )
     kept = stores(config, runtime)
     budget = Budget(moving_windows(kept.windows), config.rate_limit)
     limits = Limits(
@@ -81,7 +107,10 @@ def build(
         config.continue_interrupted,
     )
     caps = Caps(config.max_streams, config.max_streams_per_caller, kept.of_caller)
-    admissions: list[Admission] = [caps, budget]
+    count_tokens = token_counter(config.tokenizer)
+    settler = Settler(desk, runtime)
+    billing = Billing(desk, settler, catalog, runtime, count_tokens, config.max_answer_tokens, budget.check)
+    admissions: list[Admission] = [caps, billing, budget]
     rooms = Rooms(kept.peers)
     store_kind = config.store_url.partition(":")[0]
     meters = Meters(__version__, store_kind, runtime)
@@ -94,9 +123,10 @@ def build(
         limits,
         admissions,
         meters.answers,
-        token_counter(config.tokenizer),
+        count_tokens,
         kept.peers,
     )
+    reconciler = Reconciler(desk, settler, kept.streams, catalog, runtime, count_tokens, config.call_lease_s)
     meters.count_running(lambda: engine.live_count)
     introduce(kept.peers, engine.stop_here, rooms.hear)
     if not kept.peers.shared:
@@ -116,6 +146,8 @@ def build(
     app.register_blueprint(chat.blueprint(engine, chat_limits, meters))
     app.register_blueprint(sessions.blueprint(conversations))
     app.register_blueprint(openai.blueprint(engine, completion_bounds(config), catalog, meters))
+    app.register_blueprint(jobs.blueprint(engine, desk, completion_bounds(config), runtime, meters))
+    app.register_blueprint(admin.blueprint(desk, grouping, keyring))
     app.register_blueprint(ops.blueprint(engine, kept.sessions, about))
     siblings = Siblings(siblings_folder, os.getpid(), meters.exposition) if siblings_folder else None
     expose = siblings.together if siblings else meters.exposition
@@ -144,12 +176,40 @@ def build(
     app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
         app.wsgi_app, x_for=config.trusted_proxies, x_proto=0, x_host=0, x_port=0, x_prefix=0
     )
-    chores = [engine.tend, door.tend, *kept.chores, *([keys.tend] if keys else [])]
+    chores = [engine.tend, door.tend, reconciler.tend, grouping.tend, *kept.chores]
+    if keys:
+        chores.append(keys.tend)
     if kept.peers.shared:
         chores.append(engine.recover)
     if siblings:
         chores.append(siblings.tend)
-    return Program(app, engine, door, chores, [meters.lag.watch, *kept.loops], kept.close)
+
+    def close() -> None:
+        settler.close(SETTLE_S)
+        kept.close()
+        desk.close()
+
+    return Program(app, engine, door, chores, [meters.lag.watch, *kept.loops], close)
+
+
+def default_groups(default: str, offered: Offer) -> dict[str, list[str]]:
+    """Groups that are there unless they are told otherwise: the default model, and the built-in one for when
+    that fails."""
+    first = [default] if default in offered.single else []
+    return {name: list(dict.fromkeys([*first, "demo"])) for name in DEFAULT_GROUPS}
+
+
+def holder_of(desk: Desk, key: str) -> Holder:
+    """Whose virtual key it is. Raises Unauthorized and Unavailable."""
+    if not FORM.fullmatch(key) or not desk.in_use:
+        raise Unauthorized(REFUSED)
+    team, _ = desk.accounts.holder(key)
+    models = None if team.model_groups is None else frozenset(team.model_groups)
+    return Holder(team.team_id, team.rate_limit, models)
+
+
+def tokens_of(config: Config, keys: Keys) -> Tokens:
+    return Tokens(config.jwt_algorithm, keys, config.jwt_issuer, config.jwt_audience)
 
 
 def keys_of_tokens(config: Config) -> Keys:

@@ -53,6 +53,8 @@ class Config:
     start_s: float = variable("START_S", some_seconds, 60.0)
     store_url: str = variable("STORE_URL", store, "sqlite:///var/chat.db", secret=True)
     database_url: str = variable("DATABASE_URL", database, "sqlite:///var/ledger.db", secret=True)
+    job_ttl_s: float = variable("JOB_TTL", some_seconds, 86_400.0)
+    call_lease_s: float = variable("CALL_LEASE_S", some_seconds, 120.0)
     allowed_hosts: frozenset[str] = variable("ALLOWED_HOSTS", hosts, frozenset())
     cors_origins: frozenset[str] = variable("CORS_ORIGINS", origins, frozenset())
     auth: str = variable("AUTH", one_of("optional", "required", "off"), "optional")

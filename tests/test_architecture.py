@@ -14,16 +14,16 @@ BACKEND = Path(__file__).resolve().parent.parent / "backend"
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     # room: (rooms it may import, third-party packages it may import)
     "chat": ({"chat"}, set()),
-    "wire": ({"chat", "wire"}, {"pydantic", "pydantic_core", "orjson"}),
+    "wire": ({"chat", "ledger", "wire"}, {"pydantic", "pydantic_core", "orjson"}),
     "providers": ({"chat", "providers"}, {"urllib3", "orjson", "rs_bpe"}),
     "stores": ({"chat", "stores"}, {"orjson", "redis", "sqlalchemy"}),
     "ledger": ({"chat", "ledger"}, {"sqlalchemy", "alembic"}),
     "access": ({"chat", "access"}, {"jwt", "limits", "urllib3"}),
     "runtime": ({"chat", "wire", "runtime"}, {"eventlet", "gevent", "greenlet", "dotenv"}),
     "telemetry": ({"chat", "telemetry"}, {"prometheus_client"}),
-    "reference": ({"chat", "wire", "reference"}, {"pydantic"}),
+    "reference": ({"chat", "ledger", "wire", "reference"}, {"pydantic"}),
     "transports": (
-        {"chat", "access", "wire", "telemetry", "transports"},
+        {"chat", "access", "ledger", "wire", "telemetry", "transports"},
         {"flask", "flask_socketio", "socketio", "engineio", "flask_limiter", "werkzeug"},
     ),
 }

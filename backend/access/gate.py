@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from backend.access.addresses import normal
+from backend.access.keyring import PREFIX, Keyring
 from backend.access.rates import Refusals
 from backend.access.tokens import Tokens
 from backend.chat.errors import Unauthorized
 from backend.chat.requests import Caller
 
+ADMIN = "admin"
+"""The scope of who may manage teams."""
 NOBODY = "anonymous"
 """The token of who has none, for clients that insist on sending one."""
 
 
 class Gate:
-    """`tokens` None: nobody is asked who they are (AUTH=off). Addresses are taken as the connection, or
-    the trusted proxy, gives them."""
+    """`tokens` None: nobody is asked who they are (AUTH=off), but where they must say it; then `late` gives
+    what tokens are checked with. Addresses are taken as the connection, or the trusted proxy, gives them."""
 
-    def __init__(self, tokens: Tokens | None, required: bool, refusals: Refusals | None = None) -> None:
+    def __init__(
+        self,
+        tokens: Tokens | None,
+        required: bool,
+        refusals: Refusals | None = None,
+        keyring: Keyring | None = None,
+        late: Callable[[], Tokens] | None = None,
+    ) -> None:
         self._tokens = tokens
         self._required = required
         self._refusals = refusals
+        self._keyring = keyring
+        self._late = late
 
     def enter(self, address: str) -> None:
         """Raises RateLimited while too many requests of this address have been refused."""
@@ -31,18 +45,26 @@ class Gate:
         if self._refusals is not None:
             self._refusals.count(normal(address))
 
-    def identify(self, token: str | None, address: str) -> Caller:
-        """`token` is the bare token; None: none was sent. Raises Unauthorized, and Unavailable when
-        tokens cannot be checked just now."""
-        if self._tokens is None:
+    def identify(self, token: str | None, address: str, *, always: bool = False) -> Caller:
+        """`token` is the bare token, or a team's key; None: none was sent. `always`: whatever AUTH says, they
+        must say who they are. Raises Unauthorized, and Unavailable when that cannot be checked just now."""
+        if self._tokens is None and not always:
             return stranger(address)
-        if token in (None, NOBODY):
-            if self._required:
+        if token is None or token == NOBODY:
+            if self._required or always:
                 raise Unauthorized(
                     "Sign in: send a token, as Authorization: Bearer <token> or, on a socket, as auth.token"
                 )
             return stranger(address)
-        return Caller(f"user:{self._tokens.subject(token)}", normal(address))
+        if self._keyring is not None and token.startswith(PREFIX):
+            team = self._keyring.holder(token)
+            owner = f"team:{team.team_id}"
+            return Caller(owner, normal(address), team.team_id, team.rate_limit, team.models)
+        tokens = self._tokens or (self._late and self._late())
+        if not tokens:
+            raise Unauthorized("Tokens are not taken here")
+        named = tokens.read(token)
+        return Caller(f"user:{named.subject}", normal(address), admin=ADMIN in named.scopes)
 
 
 def stranger(address: str) -> Caller:

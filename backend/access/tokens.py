@@ -7,6 +7,7 @@ import logging
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jwt
@@ -28,6 +29,14 @@ _EXPIRED = "Your token has expired; get a new one"
 _NOT_VALID = "Your token is not valid here; get a new one"
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """`subject` has 1 to 255 printable characters; `scopes` are what they may besides (RFC 8693, 4.2)."""
+
+    subject: str
+    scopes: frozenset[str]
+
+
 class Tokens:
     """JSON Web Tokens (RFC 7519) of one algorithm. A token cannot choose how it is checked: what its
     header says of algorithms and addresses of keys is compared or ignored, and a key's id is looked up."""
@@ -41,12 +50,17 @@ class Tokens:
         self._audience = audience
 
     def subject(self, token: str) -> str:
-        """Whom the token names, 1 to 255 printable characters.
+        """As `read`."""
+        return self.read(token).subject
+
+    def read(self, token: str) -> Named:
+        """Whom the token names.
 
         Raises Unauthorized, and Unavailable when there is no telling for want of keys.
         """
         try:
-            return _subject_of(self._claims(token))
+            claims = self._claims(token)
+            return Named(_subject_of(claims), _scopes_of(claims))
         except jwt.PyJWTError as exc:
             logger.info("a token was refused: %s", type(exc).__name__)
             expired = isinstance(exc, jwt.ExpiredSignatureError)
@@ -129,6 +143,11 @@ def _subject_of(claims: Mapping[str, Any]) -> str:
     if not _may_be_named(subject):
         raise jwt.InvalidTokenError
     return subject
+
+
+def _scopes_of(claims: Mapping[str, Any]) -> frozenset[str]:
+    said = claims.get("scope")
+    return frozenset(said.split(" ") if isinstance(said, str) else ())
 
 
 def _may_be_named(subject: str) -> bool:

@@ -81,7 +81,8 @@ class Provider(Protocol):
 @dataclass(frozen=True, slots=True)
 class Model:
     """A name callers may ask for, and who answers to it; `owned_by` is the upstream's name, `price` what its
-    tokens cost, if that is known. `continues`: it can go on with an answer that others have begun."""
+    tokens cost, if that is known, `dearest` the most that they can where several may answer. `continues`: it
+    can go on with an answer that others have begun."""
 
     name: str
     provider: Provider
@@ -90,6 +91,7 @@ class Model:
     owned_by: str = "parley"
     price: Price | None = None
     continues: bool = False
+    dearest: Price | None = None
 
 
 class Models(Protocol):

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from backend.chat.errors import Conflict, InvalidRequest, NotFound
 from backend.ledger import billing, checks, jobs, postings
-from backend.ledger.records import BASES, SETTLED, Call, Job, NewCall, Outcome
+from backend.ledger.records import BASES, GENERATED, SETTLED, Call, Job, NewCall, Outcome
 from backend.ledger.tables import calls
 
 _CALL = select(*[calls.c[name] for name in Call.__slots__])
@@ -48,7 +48,8 @@ def begin(tx: Connection, new: NewCall, job: Job, at: str, leased_until: str) ->
 
 def settle(tx: Connection, outcome: Outcome, at: str, job_status: str | None = None) -> Call:
     """Record how it ended; the first to say so is believed. What its job was waiting for to be billed, is
-    billed. With a `job_status` the job ends as well: of one call it is the last thing. Raises NotFound."""
+    billed. With a `job_status` the job ends as well; so does a job of one call, which has its stream's id:
+    completed, if that gave what was wanted. Raises NotFound."""
     _check(outcome)
     call = find(tx, outcome.stream_id)
     job = jobs.find(tx, call.team_id, call.job_id, locked=True)
@@ -61,6 +62,8 @@ def settle(tx: Connection, outcome: Outcome, at: str, job_status: str | None = N
         job = jobs.settle(tx, job, at)
     else:
         call = find(tx, outcome.stream_id)
+    if job_status is None and job.job_id == call.stream_id:
+        job_status = "completed" if call.state in GENERATED else "failed"
     if job_status is not None:
         jobs.end(tx, job, job_status, at, error_message=outcome.error)
     return call
@@ -124,7 +127,7 @@ def _begun(new: NewCall, held: int, at: str, leased_until: str) -> Call:
         metadata=dict(new.metadata),
         state="running",
         held=held,
-        prompt_tokens=0,
+        prompt_tokens=checks.whole("prompt_tokens", new.prompt_tokens),
         completion_tokens=0,
         micro_usd=0,
         basis=None,

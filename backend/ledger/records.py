@@ -122,6 +122,8 @@ class NewCall:
     model_group: str | None = None
     purpose: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    prompt_tokens: int = 0
+    """As they are estimated; what is known if nothing else comes to be."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,14 @@ class Error(Shape):
     """Under this the server's log has it."""
     stream_id: Id = absent()
     """With `session_busy`: the answer that is running."""
+    free: Count = absent()
+    """With `insufficient_credits`: what the team has free."""
+    param: str = absent()
+    """The field that is wrong, on doors that take OpenAI's."""
+    tokens: Count = absent()
+    """Of an answer that broke off: so many pieces there are of it."""
+    timestamp: Time = absent()
+    """When it broke off."""
     retry_after: Count = absent()
     """Seconds, as in `Retry-After`."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from backend.reference import answers, completions, routes
+from backend.reference import answers, completions, jobs, routes
 from backend.reference.operations import Operation, written
 from backend.reference.parameters import HEADERS
 from backend.reference.schemas import Bounds, Schema, components
+from backend.wire import admin
+from backend.wire import jobs as jobs_wire
 from backend.wire.chat import ChatBody, SessionBody
 
 MODELS = (
@@ -28,6 +30,32 @@ MODELS = (
     completions.ModelList,
     completions.PromptChunk,
     completions.PromptError,
+    jobs_wire.JobBody,
+    jobs_wire.EndBody,
+    jobs_wire.MetadataBody,
+    admin.TeamBody,
+    admin.TeamChanges,
+    admin.GrantBody,
+    admin.KeyBody,
+    admin.GroupBody,
+    jobs.JobCreated,
+    jobs.Job,
+    jobs.JobList,
+    jobs.CallResult,
+    jobs.JobCosts,
+    jobs.JobResult,
+    jobs.OneCallJob,
+    jobs.TeamUsage,
+    jobs.Team,
+    jobs.NewTeam,
+    jobs.TeamList,
+    jobs.Balance,
+    jobs.Key,
+    jobs.NewKey,
+    jobs.KeyList,
+    jobs.ModelGroup,
+    jobs.ModelGroupList,
+    jobs.ModelGroupDeleted,
     answers.Health,
     answers.Ready,
     answers.Status,
@@ -36,6 +64,8 @@ TAGS = {
     "chat": "Ask, come back, stop.",
     "sessions": "Conversations that are kept.",
     "completions": "For what speaks OpenAI's chat completions.",
+    "jobs": "Several calls of models, one business operation, one bill; for teams, by their virtual keys.",
+    "managing": "Teams, keys, credits and model groups; for tokens with the scope `admin`.",
     "running it": "Probes, and this document.",
 }
 ABOUT = """\
@@ -49,6 +79,7 @@ Any address may also refuse with 405 (not with this method), 414 and 431 (too lo
 """
 SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    "key": {"type": "http", "scheme": "bearer", "description": "A team's virtual key, `sk-…`."},
     "metrics": {"type": "http", "scheme": "bearer", "description": "The server's `METRICS_TOKEN`."},
 }
 

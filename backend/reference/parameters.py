@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from backend.ledger.records import STATUSES
 from backend.reference.schemas import Schema
 from backend.wire.chat import MAX_KEY_CHARS, SESSION_ID
 from backend.wire.sessions import MAX_LIMIT
@@ -32,6 +33,11 @@ MODEL_NAME = in_path("name", "From `/v1/models`; it may have slashes.", r"^[^/\x
 STREAM_ID = in_path("stream_id", "From `X-Stream-Id`, or an event's `id`.", r"^[A-Za-z0-9_-]{1,64}$")
 SESSION_ID_IN_PATH = in_path("session_id", "From `X-Session-Id`, or chosen when asking.", SESSION_ID)
 
+JOB_ID = in_path("job_id", "From making the job.", r"^[A-Za-z0-9_.-]{1,64}$")
+TEAM_ID = in_path("team_id", "The team's name.", r"^[A-Za-z0-9_.-]{1,64}$")
+KEY_ID = in_path("key_id", "From making or listing keys.", r"^[A-Za-z0-9_.-]{1,64}$")
+GROUP_NAME = in_path("name", "The group's name.", r"^[A-Za-z0-9_.-]{1,64}$")
+
 IDEMPOTENCY_KEY = in_header(
     "Idempotency-Key",
     "The same key with the same body joins the answer that is running or done; another body is 422.",
@@ -57,6 +63,17 @@ PARTIAL = in_query(
     default="true",
 )
 LIMIT = in_query("limit", "So many at most.", type="integer", minimum=1, maximum=MAX_LIMIT, default=50)
+OFFSET = in_query("offset", "So many are left out.", type="integer", minimum=0, maximum=10**9 - 1, default=0)
+JOB_STATUS = in_query("status", "Only these.", enum=list(STATUSES))
+PERIOD = in_query(
+    "period",
+    "A month, `2026-11`, or a day, `2026-11-20`, in UTC; without it this month.",
+    type="string",
+    pattern=r"^[0-9]{4}-[0-9]{2}(-[0-9]{2})?$",
+)
+ONCE = in_header(
+    "Idempotency-Key", "With the same key it is granted once.", minLength=1, maxLength=MAX_KEY_CHARS
+)
 CURSOR = in_query("cursor", "`next_cursor` of the page before.", type="string")
 FORMAT = in_query("format", "Text to read, or everything.", enum=["markdown", "json"], default="markdown")
 
@@ -72,6 +89,7 @@ HEADERS: dict[str, Schema] = {
         pattern=r"^[A-Za-z0-9._-]{1,64}$",
     ),
     "X-Stream-Id": _header("What to resume and stop by.", type="string"),
+    "X-Call-Id": _header("The call's id, which is its stream's as well.", type="string"),
     "X-Upstream": _header("The upstream that answers, if one does.", required=False, type="string"),
     "X-Upstream-Tried": _header(
         "How many were asked for it, if that is known.", required=False, type="integer", minimum=0

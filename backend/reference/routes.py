@@ -5,6 +5,7 @@ from __future__ import annotations
 from backend.chat.errors import (
     Forbidden,
     IdempotencyMismatch,
+    InsufficientCredits,
     Internal,
     Interrupted,
     InvalidJson,
@@ -46,6 +47,7 @@ from backend.reference.completions import (
     PromptChunk,
     PromptError,
 )
+from backend.reference.job_routes import jobs, managing
 from backend.reference.operations import JSON, Answer, Operation, Refusals, events, json
 from backend.reference.schemas import COMPLETION_BODY, PROMPT_BODY, Schema, ref
 from backend.wire.chat import ChatBody, SessionBody
@@ -106,6 +108,7 @@ def chat() -> tuple[Operation, ...]:
             refusals=(
                 *GUARDED,
                 *READING_A_BODY,
+                InsufficientCredits,
                 ModelNotFound,
                 SessionBusy,
                 IdempotencyMismatch,
@@ -236,10 +239,18 @@ def completions() -> tuple[Operation, ...]:
                 )
             },
             headers=BUDGET_HEADERS,
-            refusals=(*GUARDED, *READING_A_BODY, ModelNotFound, IdempotencyMismatch, *broken),
+            refusals=(
+                *GUARDED,
+                *READING_A_BODY,
+                InsufficientCredits,
+                ModelNotFound,
+                IdempotencyMismatch,
+                *broken,
+            ),
             event_refusals=(
                 InvalidJson,
                 InvalidRequest,
+                InsufficientCredits,
                 ModelNotFound,
                 IdempotencyMismatch,
                 UpstreamError,
@@ -344,4 +355,4 @@ def running() -> tuple[Operation, ...]:
 
 
 def operations() -> tuple[Operation, ...]:
-    return (*chat(), *sessions(), *completions(), *running())
+    return (*chat(), *sessions(), *completions(), *jobs(), *managing(), *running())

@@ -11,6 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from backend.wire.body import any_json
 from backend.wire.completions import CompletionBounds, completion_schema
+from backend.wire.jobs import call_schema, whole_job_schema
 from backend.wire.prompt import prompt_schema
 
 Schema: TypeAlias = dict[str, Any]
@@ -18,6 +19,8 @@ Schema: TypeAlias = dict[str, Any]
 PLACE = "#/components/schemas/"
 ANYTHING = {"$ref": PLACE + "Anything"}
 COMPLETION_BODY = {"$ref": PLACE + "CompletionBody"}
+CALL_BODY = {"$ref": PLACE + "CallBody"}
+WHOLE_JOB_BODY = {"$ref": PLACE + "WholeJobBody"}
 PROMPT_BODY = {"$ref": PLACE + "PromptBody"}
 
 
@@ -47,6 +50,8 @@ class Bounds:
         return {
             "Anything": any_json(ANYTHING),
             "CompletionBody": completion_schema(ANYTHING, self.completions),
+            "CallBody": call_schema(ANYTHING, self.completions),
+            "WholeJobBody": whole_job_schema(ANYTHING, self.completions),
             "PromptBody": prompt_schema(ANYTHING),
         }
 

@@ -39,7 +39,9 @@ GUARDED = ("/api/", "/v1/")
 """Where one must say who one is, and may be refused for what one did before."""
 NAMELESS = ("/api/status",)
 """What anybody may read there, whoever they are."""
-SPENDING = ("chat.ask", "openai.complete")
+CERTAIN = ("/api/jobs", "/api/teams/", "/api/admin/")
+"""Where one must whatever AUTH says."""
+SPENDING = ("chat.ask", "openai.complete", "jobs.call", "jobs.call_stream", "jobs.whole_job")
 """The endpoints that spend the budget, and tell of it."""
 CLIENT_CLOSED = 499
 """As nginx has it. It is no refusal."""
@@ -47,15 +49,15 @@ LONG_WAIT_S = 60
 """OpenAI's SDKs wait no longer than this by themselves: past it they would only waste their retries."""
 PROBES = ("/health", "/ready", "/metrics")
 """Asked by machines, all the time, under whatever name or address they know us by."""
-DOORS = {"chat": "sse", "openai": "openai"}
+DOORS = {"chat": "sse", "openai": "openai", "jobs": "jobs"}
 """What logs and metrics call the door of a blueprint; `http` is any other."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 EXPOSED = (
-    "X-Request-Id, X-Session-Id, X-Stream-Id, X-Upstream, X-Upstream-Tried, X-Should-Retry, Retry-After, "
-    "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
+    "X-Request-Id, X-Session-Id, X-Stream-Id, X-Call-Id, X-Upstream, X-Upstream-Tried, X-Should-Retry, "
+    "Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
 )
 CORS_HEADERS = {
-    "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE",
+    "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
     # OpenAI's SDK in a browser sends a dozen of its own; the star stands for all but Authorization.
     "Access-Control-Allow-Headers": (
         "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id, X-Stream-Resume, *"
@@ -208,7 +210,8 @@ def _pass(gate: Gate) -> None:
     gate.enter(_address())
     g.entered = True
     if request.path not in NAMELESS:
-        g.caller = gate.identify(bearer(request.headers.get("Authorization")), _address())
+        token = bearer(request.headers.get("Authorization"))
+        g.caller = gate.identify(token, _address(), always=request.path.startswith(CERTAIN))
 
 
 def _address() -> str:

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from backend.chat.errors import InvalidRequest
 from backend.chat.events import Closing, Failed, Finished
 from backend.chat.log import Log
-from backend.chat.requests import ChatRequest
+from backend.chat.requests import ChatRequest, JobCall
 from backend.wire.body import NO_NUL, Body, whole
 
 M = TypeVar("M", bound="Strict")
@@ -113,6 +113,7 @@ def question(asked: ChatBody, key: str | None, max_message_chars: int, max_answe
         max_tokens=asked.max_tokens,
         idempotency_key=idempotency_key(key),
         fingerprint=fingerprint_of(asked),
+        call=JobCall(job_type="chat"),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backend.chat.errors import InvalidRequest
-from backend.chat.requests import MAX_TOKENS_FIELDS, ChatRequest, Completion
+from backend.chat.requests import MAX_TOKENS_FIELDS, ChatRequest, Completion, JobCall
 from backend.wire.body import NO_NUL, Body, whole
 from backend.wire.chat import idempotency_key
 
@@ -15,6 +15,7 @@ FORBIDDEN = ("api_key", "api_base", "base_url", "api_version", "headers", "extra
 """Credentials and addresses: the server has its own."""
 OURS = ("model", "messages", "stream", "stream_options")
 """What is not passed on as it is."""
+ALONE = JobCall()
 KINDS: dict[Any, str] = {str: "text", bool: "true or false", dict: "an object", list: "a list"}
 
 
@@ -92,7 +93,7 @@ def completion_schema(anything: dict[str, Any], bounds: CompletionBounds) -> dic
 
 
 def completion_request(
-    body: Body, key: str | None, bounds: CompletionBounds, *, runs_on: bool
+    body: Body, key: str | None, bounds: CompletionBounds, *, runs_on: bool, call: JobCall = ALONE
 ) -> ChatRequest:
     """The request, checked where a wrong field would cost something here or break it; the rest is for the
     model to judge. Raises InvalidRequest with `param`."""
@@ -119,6 +120,7 @@ def completion_request(
         runs_on=runs_on,
         idempotency_key=idempotency_key(key),
         fingerprint=body.fingerprint,
+        call=call,
     )
 
 

@@ -6,9 +6,9 @@ object", "The model object".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -23,6 +23,7 @@ from backend.wire.errors import openai_failure
 ID = "chatcmpl-"
 DONE = b"data: [DONE]\n\n"
 NOT_FOLLOWED = "Nobody followed this answer, so it was stopped; ask again"
+Fault: TypeAlias = Callable[[Failed], dict[str, Any]]
 OPENING = {"role": "assistant", "content": ""}
 
 
@@ -31,9 +32,11 @@ class Chunks:
     the usage if it was asked for, and `[DONE]`, or the error. `numbered`: each event has an `id:`, so that
     its reader can come back."""
 
-    def __init__(self, log: Log, offset: int, *, numbered: bool) -> None:
+    def __init__(self, log: Log, offset: int, *, numbered: bool, fault: Fault = openai_failure) -> None:
+        """`fault` spells an answer that broke off."""
         header = log.header
         self._log = log
+        self._fault = fault
         self._begun: set[int] = set()
         self._ended: set[int] = set()
         self._id = b"id: %b:%%d\n" % header.stream_id.encode() if numbered else None
@@ -73,7 +76,7 @@ class Chunks:
     def _last_events(self) -> list[bytes]:
         closing = closing_of(self._log)
         if isinstance(closing, Failed):
-            return [b"data: %b\n\n" % orjson.dumps(openai_failure(closing))]
+            return [b"data: %b\n\n" % orjson.dumps(self._fault(closing))]
         reason = reason_of(closing)
         events = [
             self._chunk([chunk_choice(index, {} if index in self._begun else OPENING, None, reason)])

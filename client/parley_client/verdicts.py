@@ -139,6 +139,8 @@ def failure(
         return BadAnswer("The server reports an error and does not say which", status=status)
     kind = TYPES.get(str(type_))
     status = status or (code if isinstance(code, int) else kind.usual_status if kind else 500)
+    if (status, kind) == (409, InvalidRequest):
+        kind = Conflict  # what is there already does not allow it; the type has no word of its own for that
     return (kind or STATUSES.get(status) or (ServerError if status >= 500 else InvalidRequest))(
         message,
         type=str(type_) if type_ else None,
