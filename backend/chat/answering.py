@@ -57,6 +57,7 @@ class Answering:
             self._live.let_go(log)
             self._withdraw(log, exc)
             raise
+        self._live.began(log)
         self._tell(log, log)
         self._runtime.spawn(lambda: self._run(writer, task))
 
@@ -67,6 +68,7 @@ class Answering:
             return False
         log.size = len(log.text)
         writer = self._writer(log, runs_on=True)
+        self._live.began(log)
         self._runtime.spawn(lambda: self._run(writer, task))
         return True
 

@@ -19,12 +19,12 @@ STOP_PATIENCE_S = 1.0
 
 @dataclass(slots=True)
 class Live:
-    """An answer this process is writing, and since when nobody follows it. One that does not run on ends with
-    its last follower."""
+    """An answer this process is writing, and since when nobody follows it; None before it begins, which may
+    have to wait. One that does not run on ends with its last follower."""
 
     writer: Writer
     runs_on: bool
-    alone_since_s: float
+    alone_since_s: float | None = None
 
 
 class LiveAnswers:
@@ -47,9 +47,14 @@ class LiveAnswers:
 
     def add(self, writer: Writer, *, runs_on: bool) -> None:
         """From here on it can be stopped."""
-        live = Live(writer, runs_on, self._runtime.monotonic())
         with self._lock:
-            self._live[writer.log.header.stream_id] = live
+            self._live[writer.log.header.stream_id] = Live(writer, runs_on)
+
+    def began(self, log: Log) -> None:
+        """From here on it wants to be followed."""
+        with self._lock:
+            if live := self._live.get(log.header.stream_id):
+                live.alone_since_s = self._runtime.monotonic()
 
     def let_go(self, log: Log) -> None:
         with self._lock:
@@ -104,7 +109,7 @@ class LiveAnswers:
                 live.alone_since_s = now_s
             elif patience_s is None or self._followers[live.writer.log.header.stream_id]:
                 continue
-            elif now_s - live.alone_since_s >= patience_s:
+            elif live.alone_since_s is not None and now_s - live.alone_since_s >= patience_s:
                 live.writer.request_stop(DETACHED)
 
     def _stop(self, writers: Sequence[Writer], reason: str) -> None:
