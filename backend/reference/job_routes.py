@@ -30,7 +30,7 @@ from backend.reference.completions import ChatCompletionChunk
 from backend.reference.operations import Answer, Operation, Refusals, events, json
 from backend.reference.schemas import CALL_BODY, WHOLE_JOB_BODY, Schema, ref
 from backend.wire import admin as manage
-from backend.wire import jobs as wire
+from backend.wire import calls as wire
 
 KEY: tuple[Schema, ...] = ({"key": []},)
 KEY_OR_ADMIN: tuple[Schema, ...] = ({"key": []}, {"bearer": []})

@@ -6,8 +6,7 @@ from backend.reference import answers, completions, jobs, routes
 from backend.reference.operations import Operation, written
 from backend.reference.parameters import HEADERS
 from backend.reference.schemas import Bounds, Schema, components
-from backend.wire import admin
-from backend.wire import jobs as jobs_wire
+from backend.wire import admin, calls
 from backend.wire.chat import ChatBody, SessionBody
 
 MODELS = (
@@ -30,9 +29,9 @@ MODELS = (
     completions.ModelList,
     completions.PromptChunk,
     completions.PromptError,
-    jobs_wire.JobBody,
-    jobs_wire.EndBody,
-    jobs_wire.MetadataBody,
+    calls.JobBody,
+    calls.EndBody,
+    calls.MetadataBody,
     admin.TeamBody,
     admin.TeamChanges,
     admin.GrantBody,

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from backend.wire.body import any_json
+from backend.wire.calls import call_schema, whole_job_schema
 from backend.wire.completions import CompletionBounds, completion_schema
-from backend.wire.jobs import call_schema, whole_job_schema
 from backend.wire.prompt import prompt_schema
 
 Schema: TypeAlias = dict[str, Any]

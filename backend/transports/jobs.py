@@ -18,6 +18,7 @@ from backend.ledger.records import Call, Job, NewJob
 from backend.telemetry.meters import Meters
 from backend.transports import web
 from backend.transports.completing import Completing, route_headers
+from backend.wire import calls
 from backend.wire import jobs as wire
 from backend.wire.body import Body, read_body
 from backend.wire.chat import parse
@@ -42,7 +43,7 @@ def blueprint(
     @door.post("/jobs", endpoint="create_job")
     def create() -> tuple[Response, int]:
         team_id = own_team()
-        asked = parse(wire.JobBody, read_body(web.body()))
+        asked = parse(calls.JobBody, read_body(web.body()))
         check_own(asked.team_id)
         new = NewJob(new_id(), team_id, asked.job_type, asked.user_id, asked.metadata or {})
         return jsonify(wire.created_fields(desk.ledger.open_job(new))), 201
@@ -66,7 +67,7 @@ def blueprint(
     @door.post("/jobs/create-and-call")
     def whole_job() -> Response:
         own_team()
-        job, asked = wire.whole_job_request(read_body(web.body()), idempotency_key(), bounds)
+        job, asked = calls.whole_job_request(read_body(web.body()), idempotency_key(), bounds)
         check_own(job.team_id)
         log = engine.open(web.caller(), asked)
 
@@ -81,7 +82,7 @@ def blueprint(
     @door.post("/jobs/<job_id>/complete")
     def complete(job_id: str) -> Response:
         team_id, raw = own_team(), web.body()
-        asked = parse(wire.EndBody, read_body(raw) if raw.strip() else Body({}, ""))
+        asked = parse(calls.EndBody, read_body(raw) if raw.strip() else Body({}, ""))
         desk.ledger.end_job(team_id, job_id, asked.status, asked.metadata, asked.error_message)
         return jsonify(wire.result_fields(billed(lambda: desk.ledger.job(team_id, job_id))))
 
@@ -92,13 +93,13 @@ def blueprint(
     @door.get("/jobs/<job_id>/costs")
     def costs(job_id: str) -> Response:
         team_id = own_team()
-        job, calls = desk.ledger.job(team_id, job_id), desk.ledger.calls(team_id, job_id)
-        return jsonify(wire.running_costs(job, calls, desk.accounts.team(team_id).credits.free))
+        job, made = desk.ledger.job(team_id, job_id), desk.ledger.calls(team_id, job_id)
+        return jsonify(wire.running_costs(job, made, desk.accounts.team(team_id).credits.free))
 
     @door.patch("/jobs/<job_id>/metadata")
     def add_metadata(job_id: str) -> Response:
         team_id = own_team()
-        more = parse(wire.MetadataBody, read_body(web.body())).metadata
+        more = parse(calls.MetadataBody, read_body(web.body())).metadata
         return jsonify(wire.job_fields(desk.ledger.add_metadata(team_id, job_id, more)))
 
     @door.get("/teams/<team_id>/jobs")
@@ -120,7 +121,7 @@ def blueprint(
     def opened(job_id: str, *, streaming: bool) -> Log:
         own_team()
         key = idempotency_key()
-        asked = wire.call_request(
+        asked = calls.call_request(
             read_body(web.body()),
             job_id,
             key,
