@@ -15,6 +15,7 @@ batch       everything in a log past a reader's offset, handed over at once
 closing     the last thing in a log, exactly one: `Finished` or `Failed`
 provider    who writes answers: the built-in model or an upstream
 door        a way in and out: HTTP with SSE, OpenAI's API, …
+call        what a team's question is billed as: one generation, under a job
 admission   what a question must pass before it is answered, told when the answer ended
 
 This room imports the standard library and itself, blocks on plain primitives, and is given

@@ -94,6 +94,8 @@ def document(version: str, bounds: Bounds, auth: str) -> Schema:
     """The document, for this server with these settings; `auth` is one of SECURITY."""
     schemas = components(MODELS)
     bounds.limit(schemas["ChatBody"])
+    for name in ("JobBody", "EndBody", "MetadataBody"):
+        bounds.open(schemas[name])
     return {
         "openapi": "3.1.0",
         "info": {"title": "Parley", "version": version, "description": ABOUT},

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from backend.wire.body import any_json
+from backend.wire.body import NO_NUL, any_json
 from backend.wire.calls import call_schema, whole_job_schema
 from backend.wire.completions import CompletionBounds, completion_schema
 from backend.wire.prompt import prompt_schema
@@ -44,6 +44,13 @@ class Bounds:
         for kind in fields["max_tokens"]["anyOf"]:
             if kind["type"] == "integer":
                 kind["maximum"] = self.completions.max_answer_tokens
+
+    def open(self, body: Schema) -> None:
+        """Write into the schema of a body what its `metadata` may hold: any JSON that we read."""
+        metadata = body["properties"]["metadata"]
+        for kind in metadata.get("anyOf", [metadata]):
+            if kind.get("type") == "object":
+                kind |= {"propertyNames": {"pattern": NO_NUL}, "additionalProperties": ANYTHING}
 
     def bodies(self) -> dict[str, Schema]:
         """The schemas of what no model validates, by name."""

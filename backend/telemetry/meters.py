@@ -23,7 +23,7 @@ from backend.telemetry.lag import HubLag
 
 __all__ = ["CONTENT_TYPE", "Meters"]
 
-DOORS = ("sse", "openai", "socket")
+DOORS = ("sse", "openai", "jobs", "socket")
 """Labels are few and known: a client must not be able to make new ones, since each is kept for good."""
 HTTP_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 

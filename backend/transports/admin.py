@@ -49,8 +49,8 @@ def blueprint(desk: Desk, grouping: Grouping, keyring: Keyring) -> Blueprint:
 
     @door.patch("/teams/<team_id>")
     def change_team(team_id: str) -> Response:
-        changes = parse(wire.TeamChanges, read_body(web.body())).model_dump(exclude_unset=True)
-        team = desk.accounts.change_team(team_id, changes)
+        asked = parse(wire.TeamChanges, read_body(web.body()))
+        team = desk.accounts.change_team(team_id, wire.changes_of(asked))
         keyring.forget()
         return jsonify(wire.team_fields(team))
 

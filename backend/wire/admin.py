@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from backend.ledger.checks import MOST
+from backend.ledger.checks import MOST, NAME, RATE
 from backend.ledger.records import Credits, Key, Team, Terms
 from backend.wire.body import NO_NUL
-from backend.wire.chat import Strict, Whole
+from backend.wire.chat import Name, Strict, Whole
 
 Amount = Annotated[int, Field(ge=0, le=MOST), Whole]
 Rate = Annotated[int, Field(ge=1, le=MOST), Whole]
@@ -18,29 +18,29 @@ Rate = Annotated[int, Field(ge=1, le=MOST), Whole]
 class TeamChanges(Strict):
     """What can be set of a team."""
 
-    budget_mode: str | None = None
+    budget_mode: Literal["job_based", "consumption_usd", "consumption_tokens"] | None = None
     """`job_based`, `consumption_usd` or `consumption_tokens`."""
     credits_per_dollar: Rate | None = None
     """In `consumption_usd`."""
     tokens_per_credit: Rate | None = None
     """In `consumption_tokens`."""
-    rate_limit: str | None = None
+    rate_limit: str | None = Field(default=None, pattern=f"^({RATE.pattern})$")
     """Such as `30/minute`, or `off`; null: as for everybody."""
-    model_groups: list[str] | None = None
+    model_groups: Annotated[list[Name], Field(max_length=1000)] | None = None
     """Names of groups and models; null: all."""
 
 
 class TeamBody(TeamChanges):
     """A team to be."""
 
-    team_id: str
+    team_id: str = Field(pattern=f"^{NAME.pattern}$")
     """1 to 64 letters, digits, dots, dashes or underscores."""
     credits: Amount = 0
     """Granted at once."""
 
 
 class GrantBody(Strict):
-    amount: Annotated[int, Field(ge=-MOST, le=MOST), Whole]
+    amount: Annotated[int, Field(ge=-MOST, le=MOST, json_schema_extra={"not": {"const": 0}}), Whole]
     """Credits; below 0 they are taken back, as far as they are free."""
     reason: str = Field(min_length=1, max_length=1000, pattern=NO_NUL)
     """Kept with it."""
@@ -59,6 +59,12 @@ class GroupBody(Strict):
 def terms_of(asked: TeamChanges) -> Terms:
     given = {name: getattr(asked, name) for name in Terms.__slots__}
     return Terms(**{name: value for name, value in given.items() if value is not None})
+
+
+def changes_of(asked: TeamChanges) -> dict[str, Any]:
+    """Those that are given; null means none where that is a choice, else nothing."""
+    given = asked.model_dump(exclude_unset=True)
+    return {name: value for name, value in given.items() if value is not None or name not in Terms.__slots__}
 
 
 def team_fields(team: Team) -> dict[str, Any]:

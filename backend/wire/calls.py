@@ -27,7 +27,7 @@ class JobBody(Strict):
 
     job_type: str = Field(min_length=1, max_length=MAX_NAME_CHARS, pattern=NO_NUL)
     """What kind of operation it is; usage is told by it."""
-    team_id: str | None = None
+    team_id: str | None = Field(default=None, pattern=NO_NUL)
     """If it is given, it must be the key's."""
     user_id: str | None = Field(default=None, max_length=MAX_NAME_CHARS, pattern=NO_NUL)
     """For whom it is done."""
@@ -53,7 +53,7 @@ class MetadataBody(Strict):
 def call_schema(anything: dict[str, Any], bounds: CompletionBounds) -> dict[str, Any]:
     """What `call_request` takes, as a JSON schema."""
     schema = completion_schema(anything, bounds)
-    name = {"type": "string", "pattern": NO_NUL}
+    name = {"type": "string", "minLength": 1, "pattern": NO_NUL}
     schema["properties"] |= {
         "model": {**name, "description": "A name from `/v1/models`; or give a `model_group`."},
         "model_group": {**name, "description": "The name of a group, or of a model."},
@@ -81,7 +81,11 @@ def whole_job_schema(anything: dict[str, Any], bounds: CompletionBounds) -> dict
     schema["required"] = [*schema["required"], "job_type"]
     schema["properties"] |= {
         "job_type": {"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARS, "pattern": NO_NUL},
-        "team_id": {"type": ["string", "null"], "description": "If it is given, it must be the key's."},
+        "team_id": {
+            "type": ["string", "null"],
+            "pattern": NO_NUL,
+            "description": "If it is given, it must be the key's.",
+        },
         "user_id": NAME_OR_NULL,
         "metadata": {**schema["properties"]["call_metadata"], "description": "The job's."},
         "stream_options": {"type": "null"},
@@ -137,12 +141,10 @@ def _asked(
 
 
 def _model_of(fields: Mapping[str, Any]) -> str:
-    named = {fields[name] for name in ("model_group", "model") if isinstance(fields.get(name), str)}
-    if len(named) != 1 or any(
-        not isinstance(fields.get(name), str | None) for name in ("model_group", "model")
-    ):
+    named = [fields[name] for name in ("model_group", "model") if name in fields]
+    if len(named) != 1 or not isinstance(named[0], str) or not named[0]:
         raise wrong("model_group", "Name one model_group, or one model")
-    return str(named.pop())
+    return named[0]
 
 
 def _metadata(fields: Mapping[str, Any], name: str) -> dict[str, Any] | None:

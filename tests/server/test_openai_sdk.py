@@ -816,7 +816,16 @@ def test_a_cancelled_task_lets_the_upstream_go(relay: Server, questions: Questio
 def test_the_models_are_listed_and_found_by_name(sdk: Sync) -> None:
     models = list(sdk.each(sdk.client.models.list()))
     owners = {model.id: model.owned_by for model in models}
-    assert set(owners) == {FAKE, "maker/fake-1", "weak", "strong", "either", "demo"}
+    assert set(owners) == {
+        FAKE,
+        "maker/fake-1",
+        "weak",
+        "strong",
+        "either",
+        "demo",
+        "chat-fast",
+        "chat-smart",
+    }
     assert owners[FAKE] == "openai"
     assert {model.object for model in models} == {"model"}
     assert {type(model.created) for model in models} == {int}
