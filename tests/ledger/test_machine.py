@@ -35,6 +35,7 @@ CUTS = st.sampled_from([None, None, None, "before", "after"])
 Call = tuple[str, str, str]
 """Team, job, and the name of the call and of its stream."""
 STATES = st.sampled_from(["done", "stopped", "cut", "failed", "interrupted"])
+FAILURES = ("failed", "interrupted", "withdrawn")
 
 
 @dataclass
@@ -103,7 +104,9 @@ class Small:
         job.calls.append(call_id)
         self.calls[call_id] = SmallCall(job_id, amount)
 
-    def settle(self, call_id: str, state: str, tokens: int, micro_usd: int) -> None:
+    def settle(
+        self, call_id: str, state: str, tokens: int, micro_usd: int, status: str | None = None
+    ) -> None:
         call = self.calls[call_id]
         job = self.jobs[call.job]
         if call.state != "running":
@@ -114,6 +117,8 @@ class Small:
             if job.status == "in_progress":
                 job.held -= min(call.held, job.held - (1 if job.calls else 0))
         self.bill(job)
+        if status or call.job == call_id:
+            self.end(call.job, status or ("failed" if state in FAILURES else "completed"))
 
     def end(self, job_id: str, status: str) -> None:
         job = self.jobs[job_id]
@@ -299,7 +304,7 @@ class Machine(RuleBasedStateMachine):
     @rule(call=calls, state=STATES, status=st.sampled_from(["completed", "failed"]), cut=CUTS)
     def settle_and_end(self, call: Call, state: str, status: str, cut: str | None) -> None:
         def simply(small: Small) -> None:
-            small.settle(call[2], state, 100, 100)
+            small.settle(call[2], state, 100, 100, status)
             small.end(call[1], status)
 
         outcome = Outcome(call[2], state, 50, 50, 100, "estimate")

@@ -39,7 +39,7 @@ PARSED = [[f"call_{name}", name, said] for name, said in CALLS.items()]
 WEATHER, CLOCK = (json.dumps(said, ensure_ascii=False) for said in CALLS.values())
 
 NO_MODEL = "There is no such model here; GET /v1/models lists those there are"
-BAD_TOKEN = "Your token is not valid here; get a new one"
+BAD_KEY = "Your key is not valid here; get a new one"
 SPENT = f"You have asked as often as you may ({BUDGET}/hour); wait a little and ask again"
 WHO = "The model's provider"
 OUR_KEY = f"{WHO} refused our key; whoever runs this server must set a valid one"

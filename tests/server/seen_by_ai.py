@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.fakes.answers import BAD_TOOL, CALLS, ODD, REASONING, SHAPE, WORDS
 from tests.server.seen import (
-    BAD_TOKEN,
+    BAD_KEY,
     BROKE_OFF,
     CLOCK,
     CONFLICT,
@@ -121,7 +121,7 @@ SEEN: dict[str, Any] = {
     "a wrong field is refused": failed(
         400, "temperature must be from 0 to 2", "invalid_request", param="temperature"
     ),
-    "a bad key is refused": failed(401, BAD_TOKEN, "invalid_api_key"),
+    "a bad key is refused": failed(401, BAD_KEY, "invalid_api_key"),
     "an unknown model is refused": failed(404, NO_MODEL, "model_not_found"),
     "an unknown model is refused in a stream": refused_twice(404, NO_MODEL, code="model_not_found"),
     "a spent budget is refused": failed(429, SPENT, "rate_limit_exceeded", again=True, type="requests"),

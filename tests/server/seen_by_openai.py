@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.fakes.answers import BAD_TOOL, CALLS, LOGPROBS, ODD, REASONING, REFUSAL, SHAPE, WORDS
 from tests.server.seen import (
-    BAD_TOKEN,
+    BAD_KEY,
     BROKE_OFF,
     BUDGET,
     CLOCK,
@@ -97,7 +97,7 @@ COMPLETION = {
     "id": ID, "object": "chat.completion", "created": Whole(), "model": "for-openai",
     "choices": [choice(TEXT)], "usage": USED,
 }  # fmt: skip
-BAD_KEY = threw("AuthenticationError", 401, BAD_TOKEN, "invalid_api_key")
+UNAUTHORIZED = threw("AuthenticationError", 401, BAD_KEY, "invalid_api_key")
 UNKNOWN = threw("NotFoundError", 404, NO_MODEL, "model_not_found")
 FROM_ELSEWHERE = "Pages of this origin may not call this server; add it to CORS_ORIGINS"
 MISMATCH = "This Idempotency-Key was used with another body; use a new key for a new question"
@@ -105,7 +105,7 @@ CUT = {"threw": {"error": "LengthFinishReasonError", "message": Like(".* the len
 REFUSED_MESSAGE = {"role": "assistant", "content": None, "refusal": REFUSED, "parsed": None}
 
 SEEN: dict[str, Any] = {
-    "models are listed": {"ids": ["for-openai", "for-ai", "demo"], "first": MODEL},
+    "models are listed": {"ids": ["for-openai", "for-ai", "demo", "chat-fast", "chat-smart"], "first": MODEL},
     "a model is described": MODEL,
     "a model that is not there is not described": UNKNOWN,
     "an answer is whole": {**COMPLETION, "request_id": MADE},
@@ -229,9 +229,9 @@ SEEN: dict[str, Any] = {
     "too much is refused": threw(
         "APIError", 413, "The body is over 1048576 bytes (MAX_BODY_BYTES); send less", "payload_too_large"
     ),
-    "a bad key is refused": BAD_KEY,
-    "a bad key is refused in a stream": BAD_KEY,
-    "a bad key lists no models": BAD_KEY,
+    "a bad key is refused": UNAUTHORIZED,
+    "a bad key is refused in a stream": UNAUTHORIZED,
+    "a bad key lists no models": UNAUTHORIZED,
     "an unknown model is refused": UNKNOWN,
     "an unknown model is refused in a stream": UNKNOWN,
     "another site is refused": threw("PermissionDeniedError", 403, FROM_ELSEWHERE, "forbidden"),

@@ -330,7 +330,11 @@ def test_probes_and_status_answer(server: Server, runtime_name: str) -> None:
     assert get(server, "/health") == {"status": "healthy"}
     assert get(server, "/ready") == {"status": "ready"}
     status = get(server, "/api/status")
-    assert status["models"] == [{"name": "demo", "default": True}]
+    assert status["models"] == [
+        {"name": "demo", "default": True},
+        {"name": "chat-fast", "default": False},
+        {"name": "chat-smart", "default": False},
+    ]
     assert status["runtime"] == runtime_name
     kind = "redis" if runtime_name == "gevent" else "sqlite"
     assert status["stores"] == {"sessions": kind, "streams": kind}
