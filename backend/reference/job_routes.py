@@ -54,9 +54,10 @@ def jobs() -> tuple[Operation, ...]:
             name,
             "jobs",
             summary,
+            parameters=(given.ONE_JOB,),
             body=ref(wire.JobBody),
             answers={201: Answer("The job", json(shapes.JobCreated))},
-            refusals=(*GUARDED, *READING),
+            refusals=(*GUARDED, *READING, IdempotencyMismatch),
             security=KEY,
         )
 
