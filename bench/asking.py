@@ -13,8 +13,10 @@ PATIENCE_S = 60.0
 class Client:
     """Asks one request after another on one connection."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, key: str | None = None) -> None:
+        """`key`: a team's."""
         self._connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+        self._headers = {} if key is None else {"Authorization": f"Bearer {key}"}
 
     def post(self, path: str, fields: dict[str, object]) -> dict[str, Any]:
         answer = self._send("POST", path, fields)
@@ -44,7 +46,7 @@ class Client:
         self._connection.close()
 
     def _send(self, method: str, path: str, fields: dict[str, object]) -> HTTPResponse:
-        self._connection.request(method, path, json.dumps(fields))
+        self._connection.request(method, path, json.dumps(fields), self._headers)
         answer = self._connection.getresponse()
         if answer.status >= 400:
             raise RuntimeError(f"{method} {path} was refused: {answer.read()!r}")

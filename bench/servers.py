@@ -101,7 +101,8 @@ class Server:
         self._folder = tempfile.TemporaryDirectory(prefix="bench-")
         self.port = free_port()
         known = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PORT": str(self.port)}
-        log_path = Path(self._folder.name) / "server.log"
+        self.folder = Path(self._folder.name)
+        log_path = self.folder / "server.log"
         self._workers: list[int] = []
         with log_path.open("wb") as log, cores.at_server():
             self._process = subprocess.Popen(

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from bench.bench import Bench
 from bench.scale import Scale
-from bench.scenarios import coming_back, cost, crowd, followers, memory
+from bench.scenarios import billed, coming_back, cost, crowd, followers, memory
 from bench.servers import Server
 
 
@@ -34,12 +34,14 @@ ON_ONE_SERVER: tuple[OnServer, ...] = (
 """These share a server, one after another."""
 
 ON_THEIR_OWN: tuple[OnItsOwn, ...] = (
+    billed.measure_calls,
     memory.measure_sockets,
     memory.measure_live,
     memory.measure_sessions,
     followers.measure_memory,
 )
-"""These each start servers, since they weigh them. It takes long, and runtimes weigh much the same."""
+"""These each start servers, since they weigh them, or need a team. It takes long, and runtimes weigh much the
+same."""
 
 
 def traits(scale: Scale) -> tuple[Trait, ...]:
@@ -50,6 +52,11 @@ def traits(scale: Scale) -> tuple[Trait, ...]:
         Trait("resume_ms", "resume: from the request to the next token", "ms", 2),
         Trait("stop_ms", "stop: from the request to the upstream's closing, tokens on their way", "ms"),
         Trait("stop_silent_ms", "the same, while the upstream is silent", "ms"),
+        Trait("v1_first_ms", "first token of a relayed answer by `/v1`, nobody pays", "ms", 2),
+        Trait(
+            "v1_key_first_ms", "the same with a team's key: a job of one call, the ledger on SQLite", "ms", 2
+        ),
+        Trait("call_first_ms", "the same by `llm-call-stream`", "ms", 2),
         Trait(
             "follower_gap_p99_ms",
             f"added to the time between tokens (99th percentile) by {many} followers of one answer",
