@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from base64 import urlsafe_b64encode
-from hashlib import sha256
 from secrets import randbits
 
 TICKS_PER_S = 16
@@ -24,10 +23,3 @@ def new_id(clock: float | None = None) -> str:
     ticks = int((time.time() if clock is None else clock) * TICKS_PER_S)
     number = ticks << RANDOM_BITS | randbits(RANDOM_BITS)
     return urlsafe_b64encode(number.to_bytes(21)).translate(_IN_ORDER).decode()
-
-
-def id_of(*names: str) -> str:
-    """The id, of the same form, that goes with these names, always the same; nobody guesses it who does not
-    know them."""
-    digest = sha256("\0".join(names).encode("utf-8", "surrogatepass")).digest()
-    return urlsafe_b64encode(digest[:21]).translate(_IN_ORDER).decode()

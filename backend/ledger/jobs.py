@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
-from backend.chat.errors import Conflict, IdempotencyMismatch, InvalidRequest, NotFound
+from backend.chat.errors import Conflict, InvalidRequest, NotFound
 from backend.ledger import bills, checks, postings
 from backend.ledger import teams as team_rows
 from backend.ledger.records import ENDED, STATUSES, Call, Job, NewJob
@@ -29,14 +29,11 @@ _CHANGE = update(jobs).where(jobs.c.job_id == bindparam("job"))
 
 def open_(tx: Connection, new: NewJob, at: str, expires_at: str) -> Job:
     """A pending job, which holds nothing yet; opening it again changes nothing. Raises NotFound for an
-    unknown team, Conflict for an id that is taken, and IdempotencyMismatch where other things were asked of
-    it the first time."""
+    unknown team, and Conflict for an id that is taken."""
     known = tx.execute(_BY_ID.with_for_update(key_share=True), {"job": new.job_id}).one_or_none()
     if known is not None:
         if known.team_id != new.team_id:
             raise Conflict("This job id is taken; take another")
-        if known.fingerprint != new.fingerprint:
-            raise IdempotencyMismatch
         return job_of(known)
     terms = team_rows.find(tx, new.team_id).terms
     values: dict[str, Any] = {
@@ -50,7 +47,7 @@ def open_(tx: Connection, new: NewJob, at: str, expires_at: str) -> Job:
         "expires_at": expires_at,
         "held": 0,
     }
-    tx.execute(insert(jobs), {**values, "fingerprint": new.fingerprint, **team_rows.terms_values(terms)})
+    tx.execute(insert(jobs), {**values, **team_rows.terms_values(terms)})
     values |= dict.fromkeys(NOT_YET)
     return Job(terms=terms, **values)
 

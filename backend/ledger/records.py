@@ -70,8 +70,6 @@ class NewJob:
     job_type: str
     user_id: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    fingerprint: str | None = None
-    """A digest of what was asked, where it may be asked again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,6 @@ jobs = Table(
     Column("user_id", String(255)),
     Column("job_type", String(255), nullable=False),
     Column("metadata", Document, nullable=False),
-    Column("fingerprint", String(64)),
     Column("budget_mode", String(32), nullable=False),
     Column("credits_per_dollar", BigInteger, nullable=False),
     Column("tokens_per_credit", BigInteger, nullable=False),

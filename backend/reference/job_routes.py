@@ -54,10 +54,9 @@ def jobs() -> tuple[Operation, ...]:
             name,
             "jobs",
             summary,
-            parameters=(given.ONE_JOB,),
             body=ref(wire.JobBody),
             answers={201: Answer("The job", json(shapes.JobCreated))},
-            refusals=(*GUARDED, *READING, IdempotencyMismatch),
+            refusals=(*GUARDED, *READING),
             security=KEY,
         )
 

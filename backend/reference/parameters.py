@@ -74,12 +74,6 @@ PERIOD = in_query(
 ONCE = in_header(
     "Idempotency-Key", "With the same key it is granted once.", minLength=1, maxLength=MAX_KEY_CHARS
 )
-ONE_JOB = in_header(
-    "Idempotency-Key",
-    "The same key with the same body is the same job, always; another body is 422.",
-    minLength=1,
-    maxLength=MAX_KEY_CHARS,
-)
 CURSOR = in_query("cursor", "`next_cursor` of the page before.", type="string")
 FORMAT = in_query("format", "Text to read, or everything.", enum=["markdown", "json"], default="markdown")
 

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, jsonify, request
 from backend.chat.engine import Engine
 from backend.chat.errors import Forbidden, NotFound, Unavailable
 from backend.chat.events import Failed, Finished
-from backend.chat.ids import id_of, new_id
+from backend.chat.ids import new_id
 from backend.chat.log import Log
 from backend.chat.ports import Runtime
 from backend.ledger.desk import Desk
@@ -21,7 +21,6 @@ from backend.transports.completing import Completing, route_headers
 from backend.wire import calls
 from backend.wire import jobs as wire
 from backend.wire.body import Body, read_body
-from backend.wire.chat import idempotency_key as checked_key
 from backend.wire.chat import parse
 from backend.wire.completions import CompletionBounds
 from backend.wire.errors import chat_error, failure_status
@@ -44,13 +43,9 @@ def blueprint(
     @door.post("/jobs", endpoint="create_job")
     def create() -> tuple[Response, int]:
         team_id = own_team()
-        body = read_body(web.body())
-        asked, key = parse(calls.JobBody, body), checked_key(idempotency_key())
+        asked = parse(calls.JobBody, read_body(web.body()))
         check_own(asked.team_id)
-        # The id of a job asked for by a key says which, so that whoever asks again finds it.
-        job_id = new_id() if key is None else id_of(team_id, key)
-        fingerprint = None if key is None else body.fingerprint
-        new = NewJob(job_id, team_id, asked.job_type, asked.user_id, asked.metadata or {}, fingerprint)
+        new = NewJob(new_id(), team_id, asked.job_type, asked.user_id, asked.metadata or {})
         return jsonify(wire.created_fields(desk.ledger.open_job(new))), 201
 
     @door.post("/jobs/<job_id>/llm-call")

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pytest
 
-from backend.chat.errors import (
-    Conflict,
-    IdempotencyMismatch,
-    InsufficientCredits,
-    InvalidRequest,
-    NotFound,
-)
+from backend.chat.errors import Conflict, InsufficientCredits, InvalidRequest, NotFound
 from backend.ledger.records import Credits, Most, NewCall, NewJob, Outcome
 from tests.ledger.world import JOB_TTL_S, LEASE_S, NOTHING, TOKENS, USD, World
 
@@ -167,15 +160,6 @@ def test_ids_that_are_taken_are_refused(world: World) -> None:
         with pytest.raises(Conflict):
             world.ledger.begin_call(NewCall(call_id, other.job_id, "rival", stream_id, "demo", NOTHING))
     assert world.credits("rival") == Credits(10, 10, 0, 0)
-
-
-def test_a_job_that_is_asked_for_again_is_what_was_asked_for(world: World) -> None:
-    world.team()
-    asked = NewJob("again", "acme", "chat", fingerprint="f")
-    assert world.ledger.open_job(asked) == world.ledger.open_job(asked)
-    for other in (replace(asked, fingerprint="g"), replace(asked, fingerprint=None)):
-        with pytest.raises(IdempotencyMismatch):
-            world.ledger.open_job(other)
 
 
 def test_a_job_and_its_call_may_have_the_same_id(world: World) -> None:

@@ -170,24 +170,6 @@ def test_a_key_sends_a_question_again_and_is_answered_once(client: Parley, books
     assert len(books.calls(team)) == 1
 
 
-def test_a_key_makes_one_job_however_often_it_is_sent(
-    connect: Callable[..., Parley], shop: Server, books: Books, team: str
-) -> None:
-    asked, key = {"job_type": "chat", "metadata": {"a": 1}}, {"Idempotency-Key": "same"}
-    made = [send(shop, f"POST /api/jobs{way}", asked, KEYS[team], **key) for way in ("", "/create", "")]
-    assert {answer.status for answer in made} == {201}
-    assert len({answer.data for answer in made}) == 1
-    changed = send(shop, "POST /api/jobs", {**asked, "user_id": "u"}, KEYS[team], **key)
-    assert (changed.status, changed.json()["type"]) == (422, "idempotency_mismatch")
-    for odd in ("", "k" * 256):
-        refused = send(shop, "POST /api/jobs", asked, KEYS[team], **{"Idempotency-Key": odd})
-        assert (refused.status, refused.json()["type"]) == (400, "invalid_request")
-    rival = send(shop, "POST /api/jobs", asked, books.team(f"{team}-rival", 1), **key)
-    assert rival.json()["job_id"] != made[0].json()["job_id"]
-    listed = connect(KEYS[team], team).list_jobs().jobs
-    assert [job.job_id for job in listed] == [made[0].json()["job_id"]]
-
-
 def test_a_stream_goes_on_where_its_reader_left(shop: Server, team: str) -> None:
     key = KEYS[team]
     job_id = send(shop, "POST /api/jobs", {"job_type": "chat"}, key).json()["job_id"]

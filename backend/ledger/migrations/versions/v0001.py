@@ -58,7 +58,6 @@ def upgrade() -> None:
         sa.Column("user_id", sa.String(255)),
         sa.Column("job_type", sa.String(255), nullable=False),
         sa.Column("metadata", Document, nullable=False),
-        sa.Column("fingerprint", sa.String(64)),
         sa.Column("budget_mode", sa.String(32), nullable=False),
         sa.Column("credits_per_dollar", sa.BigInteger, nullable=False),
         sa.Column("tokens_per_credit", sa.BigInteger, nullable=False),
