@@ -83,6 +83,26 @@ def start_server(tmp_path: Path, runtime_name: str) -> Iterator[StartServer]:
 
 
 @pytest.fixture(scope="module")
+def share_server(tmp_path_factory: pytest.TempPathFactory, runtime_name: str) -> Iterator[StartServer]:
+    """`share_server(AUTH="required")` is the server with these variables that a module's tests share: it is
+    started for the first of them."""
+    folder = tmp_path_factory.mktemp("shared")
+    known: dict[frozenset[tuple[str, str]], Server] = {}
+    with servers(folder) as started:
+
+        def share(**env: str) -> Server:
+            variables = frozenset(env.items())
+            if variables not in known:
+                place = folder / f"server{len(started)}"
+                place.mkdir()
+                known[variables] = Server(place, {"RUNTIME": runtime_name, **env})
+                started.append(known[variables])
+            return known[variables]
+
+        yield share
+
+
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, runtime_name: str) -> Iterator[Server]:
     """A server that a module's tests share: the built-in model as fast as it can."""
     folder = tmp_path_factory.mktemp("server")
