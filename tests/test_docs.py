@@ -296,9 +296,11 @@ def test_the_map_of_rooms_has_every_room() -> None:
 
 
 @pytest.fixture
-def slow(start_server: StartServer) -> Server:
-    """A server whose answers take long enough to be cut."""
-    return start_server(DEMO_TOKENS_PER_SECOND="100", STORE_URL="memory://")
+def slow(share_server: StartServer) -> Server:
+    """A server whose answers take long enough to be cut; its log begins with the test."""
+    server = share_server(DEMO_TOKENS_PER_SECOND="100", STORE_URL="memory://")
+    server.log_path.write_bytes(b"")
+    return server
 
 
 @pytest.fixture
