@@ -33,6 +33,20 @@ ARGS = [
 ]
 
 
+FIRST = (
+    "bench/test_bench.py",
+    "browser/test_coming_back.py",
+    "browser/test_transports.py",
+    "test_docs.py",
+    "browser/test_signing_in.py",
+    "server/test_socket_crowds.py",
+    "server/test_survival.py",
+    "server/test_processes_going_on.py",
+    "test_workers.py",
+)
+"""What takes longest: begun late, it would run on when all else has ended."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--runtime", choices=LIBRARIES, help="try the server on this runtime only")
 
@@ -44,6 +58,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         only = metafunc.config.getoption("runtime")
         names = [only] if only else getattr(metafunc.module, "RUNTIMES", LIBRARIES)
         metafunc.parametrize("runtime_name", names, indirect=True, scope="module")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {Path(__file__).parent / name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session", autouse=True)
