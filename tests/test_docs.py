@@ -38,6 +38,9 @@ from tests.fakes.runtime import ThreadRuntime
 from tests.line import Line, line_to
 from tests.servers import PATIENCE_S, ROOT, Server
 
+RUNTIMES = ("eventlet",)
+"""The default, which an example meets first: what clients are told by each is tried elsewhere."""
+
 README = (ROOT / "README.md").read_text("utf-8")
 API = (ROOT / "docs" / "api.md").read_text("utf-8")
 OPENAI = (ROOT / "docs" / "openai.md").read_text("utf-8")
