@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from backend.chat.errors import Misconfigured
 
 try:
     worker = workers.enter(os.environ, Path.cwd()) if sys.argv[1:] in ([], ["serve"]) else None
+    gc.disable()  # until it serves: all that is made by then stays, and to go through it takes a while
     green = runtime.start(os.environ, Path.cwd())
 except Misconfigured as exc:
     print(f"parley: {exc}", file=sys.stderr)
@@ -21,7 +23,7 @@ import argparse
 import importlib
 import time
 
-from backend import app, check, commands, config, serving
+from backend import app, commands, config, serving
 from backend.access.keys import shared_secret
 from backend.access.tokens import mint
 from backend.values import positive
@@ -43,7 +45,10 @@ def main() -> int:
     try:
         settings = config.load(os.environ, Path.cwd())
         if arguments.command == "check":
-            return check.run(arguments.url or settings.url(), arguments.token)
+            # Not loaded by a server: it has a client's half of WebSockets.
+            check = importlib.import_module("backend.check")
+            result: int = check.run(arguments.url or settings.url(), arguments.token)
+            return result
         if arguments.command == "token":
             print(token(settings, arguments.sub, arguments.ttl, arguments.scope))
             return 0

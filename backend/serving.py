@@ -90,11 +90,12 @@ def run(config: Config, runtime: Runtime, worker: Worker | None = None) -> int:
 
 
 def collect_rarely() -> None:
-    """Have the collector of reference cycles pass over what was made by now, which stays as long as the
-    process, and look at the rest less often: every pause of it is one in everybody's answer."""
+    """Have the collector of reference cycles, which was off, pass over what was made by now, which stays as
+    long as the process, and look at the rest less often: every pause of it is one in everybody's answer."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER, 10, 10)
+    gc.enable()
 
 
 def tend(chore: Callable[[], None], runtime: Runtime) -> None:

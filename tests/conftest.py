@@ -33,6 +33,20 @@ ARGS = [
 ]
 
 
+FIRST = (
+    "bench/test_bench.py",
+    "browser/test_coming_back.py",
+    "browser/test_transports.py",
+    "test_docs.py",
+    "browser/test_signing_in.py",
+    "server/test_socket_crowds.py",
+    "server/test_survival.py",
+    "server/test_processes_going_on.py",
+    "test_workers.py",
+)
+"""What takes longest: begun late, it would run on when all else has ended."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--runtime", choices=LIBRARIES, help="try the server on this runtime only")
 
@@ -44,6 +58,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         only = metafunc.config.getoption("runtime")
         names = [only] if only else getattr(metafunc.module, "RUNTIMES", LIBRARIES)
         metafunc.parametrize("runtime_name", names, indirect=True, scope="module")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {Path(__file__).parent / name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -80,6 +100,26 @@ def start_server(tmp_path: Path, runtime_name: str) -> Iterator[StartServer]:
             return started[-1]
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def share_server(tmp_path_factory: pytest.TempPathFactory, runtime_name: str) -> Iterator[StartServer]:
+    """`share_server(AUTH="required")` is the server with these variables that a module's tests share: it is
+    started for the first of them."""
+    folder = tmp_path_factory.mktemp("shared")
+    known: dict[frozenset[tuple[str, str]], Server] = {}
+    with servers(folder) as started:
+
+        def share(**env: str) -> Server:
+            variables = frozenset(env.items())
+            if variables not in known:
+                place = folder / f"server{len(started)}"
+                place.mkdir()
+                known[variables] = Server(place, {"RUNTIME": runtime_name, **env})
+                started.append(known[variables])
+            return known[variables]
+
+        yield share
 
 
 @pytest.fixture(scope="module")

@@ -38,6 +38,9 @@ from tests.fakes.runtime import ThreadRuntime
 from tests.line import Line, line_to
 from tests.servers import PATIENCE_S, ROOT, Server
 
+RUNTIMES = ("eventlet",)
+"""The default, which an example meets first: what clients are told by each is tried elsewhere."""
+
 README = (ROOT / "README.md").read_text("utf-8")
 API = (ROOT / "docs" / "api.md").read_text("utf-8")
 OPENAI = (ROOT / "docs" / "openai.md").read_text("utf-8")
@@ -296,9 +299,11 @@ def test_the_map_of_rooms_has_every_room() -> None:
 
 
 @pytest.fixture
-def slow(start_server: StartServer) -> Server:
-    """A server whose answers take long enough to be cut."""
-    return start_server(DEMO_TOKENS_PER_SECOND="100", STORE_URL="memory://")
+def slow(share_server: StartServer) -> Server:
+    """A server whose answers take long enough to be cut; its log begins with the test."""
+    server = share_server(DEMO_TOKENS_PER_SECOND="100", STORE_URL="memory://")
+    server.log_path.write_bytes(b"")
+    return server
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from bench.servers import ON_STORE, SUBJECTS
 from bench.traits import traits
 from tests.servers import ROOT
 
-PATIENCE_S = 180.0
+PATIENCE_S = 600.0
 TINY = SCALES["tiny"]
 
 pytestmark = pytest.mark.server

@@ -31,9 +31,9 @@ RESUMED = re.compile(r'"chat_resume",.*"after":(\d+)')
 
 
 def test_a_reload_in_the_middle_brings_the_whole_rest(
-    start_server: StartServer, open_page: OpenPage, transport: str
+    share_server: StartServer, open_page: OpenPage, transport: str
 ) -> None:
-    server = start_server()
+    server = share_server()
     page = open_page(server.url, transport=transport).page
     ask(page, counting(300, per_second=60))
     wait_for_words(page, 40)
@@ -47,9 +47,9 @@ def test_a_reload_in_the_middle_brings_the_whole_rest(
 
 
 def test_a_cut_line_is_taken_up_where_it_broke(
-    start_server: StartServer, open_page: OpenPage, transport: str
+    share_server: StartServer, open_page: OpenPage, transport: str
 ) -> None:
-    server = start_server()
+    server = share_server()
     offsets: list[int] = []
 
     def requested(request: Request) -> None:
@@ -77,9 +77,9 @@ def test_a_cut_line_is_taken_up_where_it_broke(
 
 
 def test_a_page_that_is_ahead_of_the_server_takes_over_its_text(
-    start_server: StartServer, open_page: OpenPage
+    share_server: StartServer, open_page: OpenPage
 ) -> None:
-    server = start_server()
+    server = share_server()
 
     def further_on(route: Route) -> None:
         headers = {name: value for name, value in route.request.headers.items() if name != "last-event-id"}
@@ -99,9 +99,9 @@ def test_a_page_that_is_ahead_of_the_server_takes_over_its_text(
 
 @pytest.mark.parametrize("status", [204, 404, 410])
 def test_an_answer_that_can_no_longer_be_followed_is_shown_as_stored(
-    start_server: StartServer, open_page: OpenPage, status: int
+    share_server: StartServer, open_page: OpenPage, status: int
 ) -> None:
-    server = start_server()
+    server = share_server()
     with line_to(server.port) as line:
         page = open_page(line.url).page
         page.route(AFTER, lambda route: route.fulfill(status=503))
@@ -145,9 +145,9 @@ def test_a_question_that_finds_no_line_can_be_taken_back_and_sent_later(
 
 
 def test_an_answer_runs_on_while_another_chat_is_in_view(
-    start_server: StartServer, open_page: OpenPage, transport: str
+    share_server: StartServer, open_page: OpenPage, transport: str
 ) -> None:
-    server = start_server()
+    server = share_server()
     page = open_page(server.url, transport=transport).page
     ask(page, counting(300, per_second=60))
     wait_for_words(page, 5)
@@ -182,8 +182,8 @@ def test_a_killed_server_leaves_a_sentence_and_no_spinner(
     expect(finished(page)).to_contain_text("word5")
 
 
-def test_a_busy_chat_shows_the_answer_it_is_giving(start_server: StartServer, open_page: OpenPage) -> None:
-    page = open_page(start_server().url).page
+def test_a_busy_chat_shows_the_answer_it_is_giving(share_server: StartServer, open_page: OpenPage) -> None:
+    page = open_page(share_server().url).page
     ask(page, "[[demo echo tps=0]] hello")
     finished(page)
     other = page.context.new_page()

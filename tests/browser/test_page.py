@@ -55,9 +55,9 @@ def test_an_ordinary_visit_is_without_an_error_or_a_violated_policy(
 
 
 def test_stopping_keeps_what_is_there_and_says_so(
-    start_server: StartServer, open_page: OpenPage, transport: str
+    share_server: StartServer, open_page: OpenPage, transport: str
 ) -> None:
-    server = start_server()
+    server = share_server()
     page = open_page(server.url, transport=transport).page
     ask(page, counting(2000, per_second=40))
     wait_for_words(page, 10)
@@ -143,8 +143,8 @@ def test_a_failing_model_is_told_at_the_answer(server: Server, open_page: OpenPa
     expect(page.locator(".answer")).to_have_count(2)
 
 
-def test_a_reader_who_went_up_is_left_there(start_server: StartServer, open_page: OpenPage) -> None:
-    page = open_page(start_server().url).page
+def test_a_reader_who_went_up_is_left_there(share_server: StartServer, open_page: OpenPage) -> None:
+    page = open_page(share_server().url).page
     ask(page, counting(3000, per_second=200))
     latest = page.get_by_role("button", name="Latest")
     wait_for_words(page, 300)

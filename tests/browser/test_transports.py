@@ -93,9 +93,9 @@ def test_a_session_that_was_read_before_an_answer_ended_does_not_hide_it(
 
 
 def test_an_answer_changes_over_in_the_middle_and_nothing_is_lost_or_doubled(
-    start_server: StartServer, open_page: OpenPage
+    share_server: StartServer, open_page: OpenPage
 ) -> None:
-    server = start_server()
+    server = share_server()
     with line_to(server.port) as line:
         page = open_page(line.url).page
         ask(page, counting(600, per_second=100))
@@ -135,8 +135,8 @@ def test_a_question_whose_acknowledgement_is_lost_is_asked_once(server: Server, 
     assert [each["role"] for each in stored(server, session_id(page))["messages"]] == ["user", "assistant"]
 
 
-def test_where_websockets_do_not_get_through_it_polls(start_server: StartServer, open_page: OpenPage) -> None:
-    server = start_server()
+def test_where_websockets_do_not_get_through_it_polls(share_server: StartServer, open_page: OpenPage) -> None:
+    server = share_server()
     page = open_page(server.url, transport="socket").page
     page.add_init_script(NO_WEBSOCKETS)
     page.reload()
@@ -220,9 +220,9 @@ def test_a_server_that_is_replaced_is_come_back_to_quietly(
 
 
 def test_a_refusal_that_names_a_running_answer_does_not_end_it(
-    start_server: StartServer, open_page: OpenPage
+    share_server: StartServer, open_page: OpenPage
 ) -> None:
-    server = start_server()
+    server = share_server()
     page = open_page(server.url).page
     running = clients.ask(server, counting(100, per_second=60), session_id="busy")
     events: list[dict[str, Any]] = page.evaluate(

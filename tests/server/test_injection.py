@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,13 @@ def test_a_reset_carries_nasty_text_unchanged(server: Server) -> None:
     assert first.data["partial"] == f"x{''.join(NASTY)}x"
 
 
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[FakeUpstream]:
+    """It answers as each test says."""
+    with FakeUpstream() as upstream:
+        yield upstream
+
+
 def with_upstream(start_server: StartServer, upstream: FakeUpstream) -> Server:
     return start_server(
         OPENAI_BASE_URL=upstream.base_url, OPENAI_API_KEY="sk-test-0123456789", OPENAI_MODELS="fake"
@@ -118,11 +126,14 @@ def test_every_token_of_an_upstream_is_one_event_whatever_is_in_it(
         assert [fields["token"] for fields in data[:-1]] == tokens
 
 
-def test_an_upstreams_own_fields_and_events_go_no_further(start_server: StartServer) -> None:
+def test_an_upstreams_own_fields_and_events_go_no_further(
+    share_server: StartServer, upstream: FakeUpstream
+) -> None:
     noise = b"id: evil:99\nevent: evil\nretry: 1\n: data: evil\nevil: evil\n"
-    script = [head(), noise + chunk("a"), noise + chunk("b"), noise + finish("stop\r\nevil: evil"), end()]
-    with FakeUpstream(script) as upstream:
-        stream = asked(with_upstream(start_server, upstream), "Hi")
+    upstream.scripts = [
+        [head(), noise + chunk("a"), noise + chunk("b"), noise + finish("stop\r\nevil: evil"), end()]
+    ]
+    stream = asked(with_upstream(share_server, upstream), "Hi")
     assert_sound(stream, "ab")
     assert re.findall(rb"^(?!id: |data: |: |$).*$", stream, re.MULTILINE) == []
     assert b"evil:99" not in stream
@@ -134,15 +145,15 @@ def test_an_upstreams_own_fields_and_events_go_no_further(start_server: StartSer
     ids=["a pair in two", "the first half", "the second half", "the wrong way round"],
 )
 def test_half_characters_of_an_upstream_end_in_a_sound_stream(
-    start_server: StartServer, halves: list[str]
+    share_server: StartServer, upstream: FakeUpstream, halves: list[str]
 ) -> None:
-    with FakeUpstream(answer(halves)) as upstream:
-        server = with_upstream(start_server, upstream)
-        stream = asked(server, "Hi", session_id="halves")
-        last = json.loads(events(stream)[-1]["data"])
-        assert last.get("done") or last["type"] == "upstream_error"
-        assert get(server, "/api/chat/sessions/halves")["live_stream"] is None
-        assert "Traceback" not in server.log
+    upstream.scripts = [answer(halves)]
+    server = with_upstream(share_server, upstream)
+    stream = asked(server, "Hi", session_id="halves")
+    last = json.loads(events(stream)[-1]["data"])
+    assert last.get("done") or last["type"] == "upstream_error"
+    assert get(server, "/api/chat/sessions/halves")["live_stream"] is None
+    assert "Traceback" not in server.log
 
 
 def test_an_upstreams_error_cannot_forge_an_event(start_server: StartServer) -> None:
@@ -160,12 +171,10 @@ def test_an_upstreams_error_cannot_forge_an_event(start_server: StartServer) -> 
             assert not any("done" in json.loads(fields["data"]) for fields in read)
 
 
-def test_an_upstreams_headers_go_no_further(start_server: StartServer) -> None:
+def test_an_upstreams_headers_go_no_further(share_server: StartServer, upstream: FakeUpstream) -> None:
     headers = {"Set-Cookie": "evil=1", "X-Stream-Id": "evil", "Access-Control-Allow-Origin": "*"}
-    script = [head(headers=headers), chunk("a"), finish(), raw(b""), end()]
-    with FakeUpstream(script) as upstream:
-        server = with_upstream(start_server, upstream)
-        following = ask(server, "Hi")
+    upstream.scripts = [[head(headers=headers), chunk("a"), finish(), raw(b""), end()]]
+    following = ask(with_upstream(share_server, upstream), "Hi")
     assert following.stream_id != "evil"
     assert not {"Set-Cookie", "Access-Control-Allow-Origin"} & set(following.response.headers)
 

@@ -17,6 +17,9 @@ from tests.servers import Server
 
 pytestmark = pytest.mark.server
 
+RUNTIMES = ("eventlet",)
+"""What it is made of, OpenAI's SDK, meets both in test_openai_sdk."""
+
 WARM = {"city": "Zürich", "degrees": 21}
 ZURICH = '{"city": "Zürich", "degrees": 21}'
 HOT = '{"city": "Zürich", "degrees": "hot"}'

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -38,15 +37,25 @@ def chunks_of(stream: bytes) -> list[str]:
     return [json.loads(text)["choices"][0]["delta"]["content"] for text in data]
 
 
-@contextmanager
-def upstream_server(start_server: StartServer, *scripts: Any, **env: str) -> Iterator[Server]:
-    with FakeUpstream(*scripts) as upstream:
-        yield start_server(
-            OPENAI_BASE_URL=upstream.base_url,
-            OPENAI_API_KEY="sk-test-0123456789",
-            OPENAI_MODELS="fake",
-            **env,
-        )
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[FakeUpstream]:
+    """It answers as each test says."""
+    with FakeUpstream() as upstream:
+        yield upstream
+
+
+def before(upstream: FakeUpstream) -> dict[str, str]:
+    """What a server is told that is to ask it."""
+    return {
+        "OPENAI_BASE_URL": upstream.base_url,
+        "OPENAI_API_KEY": "sk-test-0123456789",
+        "OPENAI_MODELS": "fake",
+    }
+
+
+@pytest.fixture
+def relaying(share_server: StartServer, upstream: FakeUpstream) -> Server:
+    return share_server(**before(upstream))
 
 
 def test_the_answer_is_chunks_and_done(server: Server) -> None:
@@ -180,44 +189,42 @@ def test_the_built_in_model_begins_within_100_ms_and_keeps_its_pace(start_server
     ],
     ids=["500", "401", "404", "no JSON", "nothing", "reset"],
 )
-def test_an_upstream_that_fails_before_the_first_text_is_502(start_server: StartServer, script: Any) -> None:
-    with upstream_server(start_server, script) as server:
-        response = complete(server, "Hi")
-        assert (response.status, response.headers["Content-Type"]) == (
-            502,
-            "text/event-stream; charset=utf-8",
-        )
-        assert response.data.startswith(b'data: {"error": "')
-        assert response.data.endswith(b'", "code": 502}\n\n')
-        assert b"sk-test" not in response.data
-        assert b"127.0.0.1" not in response.data
+def test_an_upstream_that_fails_before_the_first_text_is_502(
+    relaying: Server, upstream: FakeUpstream, script: Any
+) -> None:
+    upstream.scripts = [script]
+    response = complete(relaying, "Hi")
+    assert (response.status, response.headers["Content-Type"]) == (502, "text/event-stream; charset=utf-8")
+    assert response.data.startswith(b'data: {"error": "')
+    assert response.data.endswith(b'", "code": 502}\n\n')
+    assert b"sk-test" not in response.data
+    assert b"127.0.0.1" not in response.data
 
 
 @pytest.mark.parametrize("ending", [rst(), close()], ids=["reset", "close"])
 def test_an_upstream_that_fails_later_ends_the_chunks_with_the_error_and_no_done(
-    start_server: StartServer, ending: Any
+    relaying: Server, upstream: FakeUpstream, ending: Any
 ) -> None:
-    script = [head(framing="close"), chunk("a"), chunk("b"), delay(0.2), ending]
-    with upstream_server(start_server, script) as server:
-        response = complete(server, "Hi")
-        assert response.status == 200
-        *texts, failure, rest = response.data.split(b"\n\n")
-        assert texts == [b'data: {"choices": [{"delta": {"content": "%b"}}]}' % text for text in (b"a", b"b")]
-        said = json.loads(failure.removeprefix(b"data: "))
-        assert said["error"]
-        assert said["code"] == 502
-        assert rest == b""
-        assert DONE not in response.data
+    upstream.scripts = [[head(framing="close"), chunk("a"), chunk("b"), delay(0.2), ending]]
+    response = complete(relaying, "Hi")
+    assert response.status == 200
+    *texts, failure, rest = response.data.split(b"\n\n")
+    assert texts == [b'data: {"choices": [{"delta": {"content": "%b"}}]}' % text for text in (b"a", b"b")]
+    said = json.loads(failure.removeprefix(b"data: "))
+    assert said["error"]
+    assert said["code"] == 502
+    assert rest == b""
+    assert DONE not in response.data
 
 
-def test_an_upstream_that_takes_too_long_is_502(start_server: StartServer) -> None:
-    with upstream_server(start_server, [head(), stall()], UPSTREAM_FIRST_BYTE_S="0.3") as server:
-        response = complete(server, "Hi")
-        assert response.status == 502
-        assert json.loads(response.data.removeprefix(b"data: "))["code"] == 502
+def test_an_upstream_that_takes_too_long_is_502(start_server: StartServer, upstream: FakeUpstream) -> None:
+    upstream.scripts = [[head(), stall()]]
+    response = complete(start_server(**before(upstream), UPSTREAM_FIRST_BYTE_S="0.3"), "Hi")
+    assert response.status == 502
+    assert json.loads(response.data.removeprefix(b"data: "))["code"] == 502
 
 
-def test_every_text_of_the_upstream_comes_as_it_was(start_server: StartServer) -> None:
+def test_every_text_of_the_upstream_comes_as_it_was(relaying: Server, upstream: FakeUpstream) -> None:
     texts = [
         "\n",
         "\r\n",
@@ -232,8 +239,8 @@ def test_every_text_of_the_upstream_comes_as_it_was(start_server: StartServer) -
         '"',
         "\\",
     ]
-    with upstream_server(start_server, answer(texts)) as server:
-        assert chunks_of(complete(server, "Hi").data) == texts
+    upstream.scripts = [answer(texts)]
+    assert chunks_of(complete(relaying, "Hi").data) == texts
 
 
 def test_a_stop_ends_the_chunks_with_done(server: Server) -> None:

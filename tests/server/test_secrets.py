@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 
@@ -26,14 +27,14 @@ KEY = "sk-canary-of-the-upstream"
 
 
 @pytest.fixture
-def chatty(start_server: StartServer) -> Server:
-    """A server that logs all it ever logs."""
-    return start_server(
+def chatty(share_server: StartServer) -> Server:
+    """A server that logs all it ever logs, with limits that nobody reaches."""
+    return share_server(
         LOG_LEVEL="debug",
         DEMO_TOKENS_PER_SECOND="0",
         JWT_SECRET=f"canary-{SECRET}",
-        RATE_LIMIT="600/minute",
-        ADDRESS_LIMIT="600/minute",
+        RATE_LIMIT="60000/minute",
+        ADDRESS_LIMIT="60000/minute",
         TRUSTED_PROXIES="1",
     )
 
@@ -254,6 +255,13 @@ def complaint(code: int) -> Script:
     return status(code, json.dumps(said).encode())
 
 
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[FakeUpstream]:
+    """One that says what each test has it say."""
+    with FakeUpstream() as upstream:
+        yield upstream
+
+
 SCRIPTS: dict[str, Script] = {
     "400": complaint(400),
     "401": complaint(401),
@@ -269,12 +277,15 @@ SCRIPTS: dict[str, Script] = {
 
 
 @pytest.mark.parametrize("kind", SCRIPTS)
-def test_an_upstreams_error_tells_nobody_our_key_or_its_address(start_server: StartServer, kind: str) -> None:
-    with FakeUpstream(SCRIPTS[kind], SCRIPTS[kind], SCRIPTS[kind], SCRIPTS[kind]) as upstream:
-        server = start_server(OPENAI_API_KEY=KEY, OPENAI_BASE_URL=upstream.base_url, LOG_LEVEL="debug")
-        said = send(server, ASK, b'{"message": "go", "session_id": "s"}').data
-        said += send(server, V1, b'{"prompt": "go", "stream": true}').data
-        said += send(server, f"GET {SESSIONS}/s").data + send(server, "GET /api/status").data
+def test_an_upstreams_error_tells_nobody_our_key_or_its_address(
+    share_server: StartServer, upstream: FakeUpstream, kind: str
+) -> None:
+    upstream.scripts = [SCRIPTS[kind]]
+    server = share_server(OPENAI_API_KEY=KEY, OPENAI_BASE_URL=upstream.base_url, LOG_LEVEL="debug")
+    session_id = kind.replace(" ", "-")
+    said = send(server, ASK, json.dumps({"message": "go", "session_id": session_id}).encode()).data
+    said += send(server, V1, b'{"prompt": "go", "stream": true}').data
+    said += send(server, f"GET {SESSIONS}/{session_id}").data + send(server, "GET /api/status").data
     assert b'"error"' in said
     assert b"canary" not in said
     assert str(upstream.port).encode() not in said

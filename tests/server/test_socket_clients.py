@@ -45,8 +45,8 @@ class Conversation:
 
 
 @pytest.mark.parametrize("transports", [["websocket"], ["polling"], ["polling", "websocket"]])
-def test_pythons_client_has_a_conversation(start_server: StartServer, transports: list[str]) -> None:
-    server = start_server(DEMO_TOKENS_PER_SECOND="0")
+def test_pythons_client_has_a_conversation(share_server: StartServer, transports: list[str]) -> None:
+    server = share_server(DEMO_TOKENS_PER_SECOND="0")
     chat = Conversation(server, transports)
     try:
         for message in ("Say hello", "And again"):
@@ -65,11 +65,11 @@ def test_pythons_client_has_a_conversation(start_server: StartServer, transports
 
 
 @pytest.mark.parametrize("transports", ["websocket", "polling", "polling,websocket"])
-def test_javascripts_client_has_a_conversation(start_server: StartServer, transports: str) -> None:
+def test_javascripts_client_has_a_conversation(share_server: StartServer, transports: str) -> None:
     node = which("node")
     if node is None:
         pytest.fail("Node.js is missing: install it (with npm) and run make test again", pytrace=False)
-    server = start_server(DEMO_TOKENS_PER_SECOND="0")
+    server = share_server(DEMO_TOKENS_PER_SECOND="0")
     run = subprocess.run(
         [node, "conversation.mjs", server.url, transports],
         cwd=ROOT / "tests" / "node",
