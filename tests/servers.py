@@ -39,8 +39,8 @@ class Address(Protocol):
 
 
 def several(runtime_name: str) -> dict[str, str]:
-    """For a server that many tests share: on gevent two workers, as one process on eventlet."""
-    return {"RUNTIME": runtime_name, **({"WORKERS": "2"} if runtime_name == "gevent" else {})}
+    """For a server that many tests share: on gevent three workers, as one process on eventlet."""
+    return {"RUNTIME": runtime_name, **({"WORKERS": "3"} if runtime_name == "gevent" else {})}
 
 
 class Server:
