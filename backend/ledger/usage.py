@@ -67,6 +67,7 @@ def of_team(tx: Connection, team_id: str, period: str) -> dict[str, Any]:
             "total_calls": total.calls,
             "total_tokens": total.tokens,
             "total_micro_usd": total.micro_usd,
+            "avg_ttft_ms": total.avg_ttft_ms,
             "credits_spent": sum(spent.values()),
         },
         "job_types": _job_types(tx, jobs_then),

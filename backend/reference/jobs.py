@@ -131,6 +131,7 @@ class UsageSummary(Shape):
     total_calls: Count
     total_tokens: Count
     credits_spent: Count
+    avg_ttft_ms: Count | None
     total_cost_usd: float
 
 

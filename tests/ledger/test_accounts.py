@@ -234,7 +234,7 @@ def test_usage_is_told_by_month_and_day_job_type_and_model(world: World) -> None
     month = world.accounts.usage("acme", "2026-11")
     assert month["summary"] == {
         "total_jobs": 4, "successful_jobs": 2, "failed_jobs": 1, "total_calls": 4, "total_tokens": 5101,
-        "total_micro_usd": 36, "credits_spent": 6,
+        "total_micro_usd": 36, "avg_ttft_ms": 1275, "credits_spent": 6,
     }  # fmt: skip
     assert month["job_types"] == {"chat": {"count": 2, "micro_usd": 35}, "mail": {"count": 2, "micro_usd": 1}}
     assert month["models"] == {
