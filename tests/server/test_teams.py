@@ -8,6 +8,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from parley_client import Parley
 from tests.access import signing
 from tests.books import Books, books_of
 from tests.reference.documents import closed, served
@@ -134,3 +135,18 @@ def test_answers_are_as_the_reference_says(shop: Server, books: Books) -> None:
     }
     for path, name in shapes.items():
         jsonschema_rs.Draft202012Validator(closed(document, name)).validate(get(shop, path, key))
+
+
+def test_the_typed_client_reads_all_of_it(shop: Server, books: Books) -> None:
+    key = books.team("typed", 5)
+    ask(shop, key, HELLO)
+    with Parley(shop.url, key, "typed") as client:
+        period = get(shop, "/api/teams/typed/usage", key)["period"]
+        (row,) = client.daily_usage(period).usage
+        assert (row.model, row.calls, row.completion_tokens) == ("demo", 1, 7)
+        assert client.usage(period).summary.avg_ttft_ms == row.avg_ttft_ms
+        assert client.daily_usage(period, offset=1).usage == []
+        ledger = client.credits(limit=2)
+        assert [entry.kind for entry in ledger.entries] == ["charge", "hold"]
+        assert ledger.entries[0].balance == ledger.credits == client.own_team().credits
+        assert client.own_team().team_id == "typed"
