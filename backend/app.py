@@ -43,7 +43,7 @@ from backend.reference.schemas import Bounds
 from backend.store_url import HERE, Windows, introduce, stores
 from backend.telemetry.meters import Meters
 from backend.telemetry.siblings import Siblings
-from backend.transports import admin, chat, jobs, metrics, openai, ops, pages, reference, sessions, web
+from backend.transports import admin, chat, jobs, metrics, openai, ops, pages, reference, sessions, teams, web
 from backend.transports.lines import WSGI
 from backend.transports.sockets import SocketLimits, Sockets
 from backend.wire.completions import CompletionBounds
@@ -147,6 +147,7 @@ def build(
     app.register_blueprint(sessions.blueprint(conversations))
     app.register_blueprint(openai.blueprint(engine, completion_bounds(config), catalog, meters))
     app.register_blueprint(jobs.blueprint(engine, desk, completion_bounds(config), runtime, meters))
+    app.register_blueprint(teams.blueprint(desk, runtime))
     app.register_blueprint(admin.blueprint(desk, grouping, keyring))
     app.register_blueprint(ops.blueprint(engine, kept.sessions, about))
     siblings = Siblings(siblings_folder, os.getpid(), meters.exposition) if siblings_folder else None

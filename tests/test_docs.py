@@ -268,6 +268,7 @@ def anchors(text: str) -> set[str]:
         "docs/deploying.md",
         "docs/scaling.md",
         "CHANGELOG.md",
+        "examples/README.md",
     ],
 )
 def test_every_link_leads_somewhere(name: str) -> None:

@@ -10,10 +10,10 @@ from sqlalchemy import Connection, select
 from backend.chat.errors import Conflict, InvalidRequest
 from backend.chat.ids import new_id
 from backend.chat.ports import Runtime
-from backend.ledger import audit, checks, groups, keys, postings, teams, usage
+from backend.ledger import audit, checks, groups, keys, postings, statement, teams, usage
 from backend.ledger.database import Database
 from backend.ledger.keys import Secret
-from backend.ledger.records import Credits, Discrepancy, Entry, Key, Team, Terms
+from backend.ledger.records import Cell, Credits, Discrepancy, Entry, Key, Line, Team, Terms
 from backend.ledger.tables import entries
 
 
@@ -94,6 +94,10 @@ class Accounts:
 
         return self._database.read(query)
 
+    def statement(self, team_id: str, limit: int, offset: int = 0) -> tuple[Credits, list[Line]]:
+        """As `statement.page`."""
+        return self._database.read(lambda tx: statement.page(tx, team_id, limit, offset))
+
     def make_key(self, team_id: str, expires_at: str | None = None) -> tuple[Key, str]:
         """A new key, and its text, which nobody sees again. Raises InvalidRequest for what is no time."""
         secret, now, ends = Secret(), self._runtime.now(), checks.moment("expires_at", expires_at)
@@ -132,6 +136,10 @@ class Accounts:
     def usage(self, team_id: str, period: str) -> dict[str, Any]:
         """As `usage.of_team`."""
         return self._database.read(lambda tx: usage.of_team(tx, team_id, period))
+
+    def daily_usage(self, team_id: str, period: str, limit: int, offset: int = 0) -> list[Cell]:
+        """As `usage.daily`."""
+        return self._database.read(lambda tx: usage.daily(tx, team_id, period, limit, offset))
 
     def audit(self) -> list[Discrepancy]:
         """As `audit.discrepancies`."""

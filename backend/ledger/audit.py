@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, case, func, select
 
-from backend.ledger.postings import MOVES
+from backend.ledger.postings import moved
 from backend.ledger.records import ENDED, Discrepancy
 from backend.ledger.tables import calls, entries, jobs, teams
 
@@ -21,7 +21,7 @@ def discrepancies(tx: Connection) -> list[Discrepancy]:
 
 def _of_teams(tx: Connection) -> Iterator[Discrepancy]:
     """A team's columns are what its entries come to; they add up, and none is below 0."""
-    sums = select(entries.c.team_id, *[_sum(column).label(f"{column}_posted") for column in COLUMNS])
+    sums = select(entries.c.team_id, *[moved(column).label(f"{column}_posted") for column in COLUMNS])
     posted = sums.group_by(entries.c.team_id).subquery()
     joined = teams.outerjoin(posted, posted.c.team_id == teams.c.team_id)
     for row in tx.execute(select(teams, posted).select_from(joined).order_by(teams.c.team_id)):
@@ -42,7 +42,7 @@ def _of_jobs(tx: Connection) -> Iterator[Discrepancy]:
     charges = func.sum(case((entries.c.kind == "charge", 1), else_=0))
     charged = func.sum(case((entries.c.kind == "charge", entries.c.amount), else_=0))
     sums = select(
-        entries.c.job_id, _sum("held").label("posted"), charges.label("charges"), charged.label("taken")
+        entries.c.job_id, moved("held").label("posted"), charges.label("charges"), charged.label("taken")
     )
     posted = sums.where(entries.c.job_id.is_not(None)).group_by(entries.c.job_id).subquery()
     joined = jobs.outerjoin(posted, posted.c.job_id == jobs.c.job_id)
@@ -76,13 +76,6 @@ def _of_calls(tx: Connection) -> Iterator[Discrepancy]:
     query = select(calls.c.call_id, calls.c.team_id, calls.c.job_id).select_from(joined)
     for row in tx.execute(query.where(astray).order_by(calls.c.call_id)):
         yield Discrepancy(row.team_id, f"call {row.call_id} is not on the bill of job {row.job_id}")
-
-
-def _sum(column: str) -> Any:
-    """What all entries together did to a column."""
-    signs = {kind: steps[column] for kind, steps in MOVES.items() if column in steps}
-    whens = [(entries.c.kind == kind, sign * entries.c.amount) for kind, sign in signs.items()]
-    return func.coalesce(func.sum(case(*whens, else_=0)), 0)
 
 
 def _job_in_words(row: Row[*tuple[Any, ...]]) -> str:

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Row, bindparam, insert, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Row,
+    bindparam,
+    case,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from backend.chat.errors import InsufficientCredits, InvalidRequest, NotFound
 from backend.ledger.records import Credits
@@ -42,6 +54,13 @@ def credits(tx: Connection, team_id: str) -> Credits:
 
 def credits_of(row: Row[*tuple[Any, ...]]) -> Credits:
     return Credits(row.granted, row.free, row.held, row.spent)
+
+
+def moved(column: str, rows: FromClause = entries) -> ColumnElement[int]:
+    """What all entries among the rows did to a column together."""
+    signs = {kind: steps[column] for kind, steps in MOVES.items() if column in steps}
+    whens = [(rows.c.kind == kind, sign * rows.c.amount) for kind, sign in signs.items()]
+    return func.coalesce(func.sum(case(*whens, else_=0)), 0)
 
 
 def post(

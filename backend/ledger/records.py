@@ -14,7 +14,8 @@ STATUSES = ("pending", "in_progress", *ENDED)
 
 GENERATED = ("done", "stopped", "cut")
 """States of a call that gave what was wanted of it, or as much of it as was."""
-SETTLED = (*GENERATED, "failed", "interrupted", "withdrawn")
+BROKEN = ("failed", "interrupted")
+SETTLED = (*GENERATED, *BROKEN, "withdrawn")
 BASES = ("usage", "estimate")
 """What a call's tokens were taken from: what the upstream said, or our own count."""
 
@@ -184,6 +185,48 @@ class Entry:
     who: str
     at: str
     once: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A posting, and what the team had after it."""
+
+    entry: Entry
+    balance: Credits
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What calls took together. `ttft_ms` is the sum of their times to the first token, of the `timed_calls`
+    that came to one."""
+
+    calls: int = 0
+    failed_calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    micro_usd: int = 0
+    timed_calls: int = 0
+    ttft_ms: int = 0
+
+    def __add__(self, other: Used) -> Used:
+        return Used(*(getattr(self, name) + getattr(other, name) for name in Used.__slots__))
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def avg_ttft_ms(self) -> int | None:
+        return round(self.ttft_ms / self.timed_calls) if self.timed_calls else None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What a day's calls of one model took."""
+
+    day: str
+    model: str
+    used: Used
 
 
 @dataclass(frozen=True, slots=True)

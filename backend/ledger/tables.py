@@ -1,4 +1,7 @@
-"""The tables, as the queries see them. Times are ISO 8601 UTC texts, which sort, and begin with their day."""
+"""The tables, as the queries see them. Times are ISO 8601 UTC texts, which sort, and begin with their day.
+
+The indices by team and by time hold what usage sums up, so that the rows need not be read for it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "0001"
+HEAD = "0002"
 """The revision of `migrations` that makes these."""
 
 metadata = MetaData()
@@ -91,7 +94,7 @@ jobs = Table(
     Column("bill", Document),
     CheckConstraint("held >= 0", name="jobs_held"),
     CheckConstraint("charged >= 0 AND charged <= due", name="jobs_charged"),
-    Index("jobs_by_team", "team_id", "created_at", "job_id"),
+    Index("jobs_by_team", "team_id", "created_at", "job_id", "status", "job_type"),
     Index("jobs_by_time", "status", "expires_at"),
 )
 
@@ -122,8 +125,18 @@ calls = Table(
         "held >= 0 AND prompt_tokens >= 0 AND completion_tokens >= 0 AND micro_usd >= 0", name="calls_counts"
     ),
     CheckConstraint("(state = 'running') = (settled_at IS NULL)", name="calls_settled"),
-    Index("calls_by_job", "job_id", "created_at"),
-    Index("calls_by_team", "team_id", "created_at"),
+    Index("calls_by_job", "job_id", "created_at", "micro_usd"),
+    Index(
+        "calls_by_team",
+        "team_id",
+        "created_at",
+        "state",
+        "model",
+        "prompt_tokens",
+        "completion_tokens",
+        "micro_usd",
+        "ttft_ms",
+    ),
     Index("calls_by_lease", "settled_at", "leased_until"),
 )
 
@@ -141,5 +154,6 @@ entries = Table(
     Column("once", String(255), nullable=False, unique=True),
     CheckConstraint("kind = 'grant' OR amount > 0", name="entries_amount"),
     Index("entries_by_team", "team_id", "number"),
+    Index("entries_by_time", "team_id", "at", "kind", "amount"),
     Index("entries_by_job", "job_id"),
 )

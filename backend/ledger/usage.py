@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, case, func, select
 
 from backend.chat.errors import InvalidRequest
 from backend.ledger import teams as team_rows
-from backend.ledger.records import ENDED
+from backend.ledger.records import BROKEN, ENDED, Cell, Used
 from backend.ledger.tables import calls, entries, jobs
 
 PERIOD = re.compile(r"\d{4}-\d{2}(-\d{2})?", re.ASCII)
-NO_CALLS = {"calls": 0, "tokens": 0, "micro_usd": 0, "avg_ttft_ms": None}
+
+_DAY = func.substr(calls.c.created_at, 1, 10).label("day")
+_USED = (
+    func.count().label("calls"),
+    func.sum(case((calls.c.state.in_(BROKEN), 1), else_=0)).label("failed_calls"),
+    func.sum(calls.c.prompt_tokens).label("prompt_tokens"),
+    func.sum(calls.c.completion_tokens).label("completion_tokens"),
+    func.sum(calls.c.micro_usd).label("micro_usd"),
+    func.count(calls.c.ttft_ms).label("timed_calls"),
+    func.coalesce(func.sum(calls.c.ttft_ms), 0).label("ttft_ms"),
+)
+"""As the fields of Used. The index `calls_by_team` has all that is read here: a million calls are a few
+seconds' work, and the rows themselves would be ten times that."""
 
 
 def bounds(period: str) -> tuple[str, str]:
@@ -37,11 +50,13 @@ def of_team(tx: Connection, team_id: str, period: str) -> dict[str, Any]:
     first, past = bounds(period)
     team_rows.find(tx, team_id)
     jobs_then = _within(jobs, team_id, first, past)
-    calls_then = _within(calls, team_id, first, past) & (calls.c.state != "withdrawn")
     statuses = select(jobs.c.status, func.count()).where(jobs_then).group_by(jobs.c.status)
     by_status = {row[0]: row[1] for row in tx.execute(statuses)}
-    days = _calls_by(tx, func.substr(calls.c.created_at, 1, 10), calls_then)
+    found = _cells(tx, team_id, first, past)
+    days = _together(found, lambda cell: cell.day)
+    models = _together(found, lambda cell: cell.model)
     spent = _spent(tx, team_id, first, past)
+    total = sum((cell.used for cell in found), Used())
     return {
         "team_id": team_id,
         "period": period,
@@ -49,17 +64,27 @@ def of_team(tx: Connection, team_id: str, period: str) -> dict[str, Any]:
             "total_jobs": sum(by_status.values()),
             "successful_jobs": by_status.get(ENDED[0], 0),
             "failed_jobs": by_status.get(ENDED[1], 0),
-            "total_calls": sum(row["calls"] for row in days.values()),
-            "total_tokens": sum(row["tokens"] for row in days.values()),
-            "total_micro_usd": sum(row["micro_usd"] for row in days.values()),
+            "total_calls": total.calls,
+            "total_tokens": total.tokens,
+            "total_micro_usd": total.micro_usd,
+            "avg_ttft_ms": total.avg_ttft_ms,
             "credits_spent": sum(spent.values()),
         },
         "job_types": _job_types(tx, jobs_then),
-        "models": _calls_by(tx, calls.c.model, calls_then),
+        "models": {model: _in_short(models[model]) for model in sorted(models)},
         "days": {
-            day: {**days.get(day, NO_CALLS), "credits": spent.get(day, 0)} for day in sorted({*days, *spent})
+            day: {**_in_short(days.get(day, Used())), "credits": spent.get(day, 0)}
+            for day in sorted({*days, *spent})
         },
     }
+
+
+def daily(tx: Connection, team_id: str, period: str, limit: int, offset: int) -> list[Cell]:
+    """What each day's calls of each model took, in the order of days and models. Raises NotFound and
+    InvalidRequest."""
+    first, past = bounds(period)
+    team_rows.find(tx, team_id)
+    return _cells(tx, team_id, first, past, limit, offset)
 
 
 def _within(table: Any, team_id: str, first: str, past: str) -> ColumnElement[bool]:
@@ -69,43 +94,37 @@ def _within(table: Any, team_id: str, first: str, past: str) -> ColumnElement[bo
     return condition
 
 
-def _calls_by(tx: Connection, column: Any, condition: ColumnElement[bool]) -> dict[str, dict[str, Any]]:
-    """How many calls, what they took, and the mean time to their first token, for each value of a column."""
-    query = select(
-        column.label("name"),
-        func.count().label("calls"),
-        func.sum(calls.c.prompt_tokens + calls.c.completion_tokens).label("tokens"),
-        func.sum(calls.c.micro_usd).label("micro_usd"),
-        func.avg(calls.c.ttft_ms).label("ttft_ms"),
-    )
-    rows = tx.execute(query.where(condition).group_by(column).order_by(column))
-    return {
-        row.name: {
-            "calls": row.calls,
-            "tokens": int(row.tokens),
-            "micro_usd": int(row.micro_usd),
-            "avg_ttft_ms": None if row.ttft_ms is None else round(row.ttft_ms),
-        }
-        for row in rows
-    }
+def _cells(
+    tx: Connection, team_id: str, first: str, past: str, limit: int | None = None, offset: int = 0
+) -> list[Cell]:
+    then = _within(calls, team_id, first, past) & (calls.c.state != "withdrawn")
+    query = select(_DAY, calls.c.model, *_USED).where(then).group_by(_DAY, calls.c.model)
+    rows = tx.execute(query.order_by(_DAY, calls.c.model).limit(limit).offset(offset or None))
+    return [Cell(day, model, Used(*map(int, sums))) for day, model, *sums in rows]
+
+
+def _together(cells: Sequence[Cell], name_of: Callable[[Cell], str]) -> dict[str, Used]:
+    found: dict[str, Used] = {}
+    for cell in cells:
+        name = name_of(cell)
+        found[name] = found.get(name, Used()) + cell.used
+    return found
+
+
+def _in_short(used: Used) -> dict[str, Any]:
+    return {name: getattr(used, name) for name in ("calls", "tokens", "micro_usd", "avg_ttft_ms")}
 
 
 def _job_types(tx: Connection, condition: ColumnElement[bool]) -> dict[str, dict[str, int]]:
     """How many jobs of each type there were, and what all their calls cost."""
-    joined = jobs.outerjoin(calls, calls.c.job_id == jobs.c.job_id)
+    cost = select(func.sum(calls.c.micro_usd)).where(calls.c.job_id == jobs.c.job_id).scalar_subquery()
     columns = (
         jobs.c.job_type,
-        func.count(func.distinct(jobs.c.job_id)).label("count"),
-        func.coalesce(func.sum(calls.c.micro_usd), 0).label("micro_usd"),
+        func.count().label("jobs"),
+        func.coalesce(func.sum(cost), 0).label("micro_usd"),
     )
-    rows = tx.execute(
-        select(*columns)
-        .select_from(joined)
-        .where(condition)
-        .group_by(jobs.c.job_type)
-        .order_by(jobs.c.job_type)
-    )
-    return {row.job_type: {"count": row[1], "micro_usd": int(row.micro_usd)} for row in rows}
+    rows = tx.execute(select(*columns).where(condition).group_by(jobs.c.job_type).order_by(jobs.c.job_type))
+    return {row.job_type: {"count": row.jobs, "micro_usd": int(row.micro_usd)} for row in rows}
 
 
 def _spent(tx: Connection, team_id: str, first: str, past: str) -> dict[str, int]:

@@ -69,7 +69,7 @@ def jobs() -> tuple[Operation, ...]:
             parameters=parameters,
             answers={200: Answer("As it is now", answer)},
             refusals=(*GUARDED, NotFound, InvalidRequest),
-            security=KEY if "/jobs/" in route else KEY_OR_ADMIN,
+            security=KEY_OR_ADMIN if "/teams/" in route else KEY,
         )
 
     return (
@@ -167,6 +167,26 @@ def jobs() -> tuple[Operation, ...]:
             given.TEAM_ID,
             given.PERIOD,
         ),
+        read(
+            "GET /api/teams/<team_id>/usage/daily",
+            "readDailyUsage",
+            "What a team used, by day and model",
+            json(shapes.DailyUsage),
+            given.TEAM_ID,
+            given.PERIOD,
+            given.LIMIT,
+            given.OFFSET,
+        ),
+        read(
+            "GET /api/teams/<team_id>/credits",
+            "readCredits",
+            "How a team's credits moved",
+            json(shapes.CreditLedger),
+            given.TEAM_ID,
+            given.LIMIT,
+            given.OFFSET,
+        ),
+        read("GET /api/team", "readOwnTeam", "The team whose key this is", json(shapes.Team)),
     )
 
 

@@ -131,6 +131,7 @@ class UsageSummary(Shape):
     total_calls: Count
     total_tokens: Count
     credits_spent: Count
+    avg_ttft_ms: Count | None
     total_cost_usd: float
 
 
@@ -161,6 +162,31 @@ class TeamUsage(Shape):
     days: dict[str, DayUsage]
 
 
+class ModelDay(Shape):
+    """What a day's calls of one model took."""
+
+    day: str
+    model: str
+    calls: Count
+    failed_calls: Count
+    """Of these."""
+    prompt_tokens: Count
+    completion_tokens: Count
+    avg_ttft_ms: Count | None
+    """To the first token, of those that came to one."""
+    cost_usd: float
+
+
+class DailyUsage(Shape):
+    """A page of what a team used, in the order of days and models. Days are in UTC."""
+
+    team_id: str
+    period: str
+    usage: list[ModelDay]
+    limit: Count
+    offset: Count
+
+
 class Credits(Shape):
     """`granted` is the sum of the others."""
 
@@ -168,6 +194,30 @@ class Credits(Shape):
     free: Count
     held: Count
     spent: Count
+
+
+class CreditEntry(Shape):
+    """A change of a team's credits, and what it had after it. A `grant` adds to `granted` and `free`, a
+    `hold` moves from `free` to `held`, a `release` back, a `charge` from `held` to `spent`."""
+
+    number: Count
+    at: Time
+    kind: Literal["grant", "hold", "release", "charge"]
+    amount: int
+    """Above 0, but for a `grant` that takes back."""
+    job_id: Id | None
+    reason: str
+    balance: Credits
+
+
+class CreditLedger(Shape):
+    """What a team has, and a page of how it came to that, the newest first."""
+
+    team_id: str
+    credits: Credits
+    entries: list[CreditEntry]
+    limit: Count
+    offset: Count
 
 
 class Team(Shape):

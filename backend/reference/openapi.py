@@ -45,6 +45,8 @@ MODELS = (
     jobs.JobResult,
     jobs.OneCallJob,
     jobs.TeamUsage,
+    jobs.DailyUsage,
+    jobs.CreditLedger,
     jobs.Team,
     jobs.NewTeam,
     jobs.TeamList,

@@ -1,4 +1,4 @@
-"""The chat page, the reference, and their files."""
+"""The chat page, the usage page, the reference, and their files."""
 
 from __future__ import annotations
 
@@ -33,6 +33,10 @@ def blueprint(static: Path) -> Blueprint:
     @door.get("/docs")
     def docs() -> Response:
         return file("docs.html")
+
+    @door.get("/usage")
+    def usage() -> Response:
+        return file("usage.html")
 
     @door.get("/static/<path:name>")
     def file(name: str) -> Response:

@@ -39,7 +39,7 @@ GUARDED = ("/api/", "/v1/")
 """Where one must say who one is, and may be refused for what one did before."""
 NAMELESS = ("/api/status",)
 """What anybody may read there, whoever they are."""
-CERTAIN = ("/api/jobs", "/api/teams/", "/api/admin/")
+CERTAIN = ("/api/jobs", "/api/team", "/api/admin/")
 """Where one must whatever AUTH says."""
 SPENDING = ("chat.ask", "openai.complete", "jobs.call", "jobs.call_stream", "jobs.whole_job")
 """The endpoints that spend the budget, and tell of it."""

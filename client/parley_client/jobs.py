@@ -110,6 +110,7 @@ class UsageSummary(Reading):
     total_tokens: int
     total_cost_usd: float
     credits_spent: int
+    avg_ttft_ms: int | None = None
 
 
 class JobTypeUsage(Reading):
@@ -125,3 +126,57 @@ class TeamUsage(Reading):
     summary: UsageSummary
     job_types: dict[str, JobTypeUsage]
     models: dict[str, Any]
+
+
+class ModelDay(Reading):
+    """What a day's calls of one model took; `avg_ttft_ms` is their mean time to the first token."""
+
+    day: str
+    model: str
+    calls: int
+    failed_calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    avg_ttft_ms: int | None = None
+    cost_usd: float
+
+
+class DailyUsage(Reading):
+    """A page, in the order of days and models."""
+
+    team_id: str
+    period: str
+    usage: list[ModelDay]
+
+
+class Credits(Reading):
+    granted: int
+    free: int
+    held: int
+    spent: int
+
+
+class CreditEntry(Reading):
+    """One change of a team's credits, and what it had after it."""
+
+    number: int
+    at: datetime
+    kind: Literal["grant", "hold", "release", "charge"]
+    amount: int
+    job_id: str | None = None
+    reason: str
+    balance: Credits
+
+
+class CreditLedger(Reading):
+    """What a team has, and a page of how it came to that, the newest first."""
+
+    team_id: str
+    credits: Credits
+    entries: list[CreditEntry]
+
+
+class Team(Reading):
+    team_id: str
+    budget_mode: str
+    credits: Credits

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from backend.chat.errors import Conflict, InvalidRequest, NotFound, Unauthorized
-from backend.ledger.records import Credits, Most, Outcome, Terms
+from backend.ledger.postings import MOVES
+from backend.ledger.records import Cell, Credits, Most, Outcome, Terms, Used
 from tests.ledger.world import BY_THE_JOB, TOKENS, World
 
 
@@ -186,6 +192,8 @@ def test_what_there_is_not_is_not_found(world: World) -> None:
         lambda: accounts.revoke_key("none"),
         lambda: accounts.rotate_key("none"),
         lambda: accounts.usage("none", "2026-11"),
+        lambda: accounts.daily_usage("none", "2026-11", 1),
+        lambda: accounts.statement("none", 1),
         lambda: world.job("none"),
     ):
         with pytest.raises(NotFound):
@@ -226,7 +234,7 @@ def test_usage_is_told_by_month_and_day_job_type_and_model(world: World) -> None
     month = world.accounts.usage("acme", "2026-11")
     assert month["summary"] == {
         "total_jobs": 4, "successful_jobs": 2, "failed_jobs": 1, "total_calls": 4, "total_tokens": 5101,
-        "total_micro_usd": 36, "credits_spent": 6,
+        "total_micro_usd": 36, "avg_ttft_ms": 1275, "credits_spent": 6,
     }  # fmt: skip
     assert month["job_types"] == {"chat": {"count": 2, "micro_usd": 35}, "mail": {"count": 2, "micro_usd": 1}}
     assert month["models"] == {
@@ -249,3 +257,69 @@ def test_a_period_is_a_month_or_a_day(world: World, period: str) -> None:
     world.team()
     with pytest.raises(InvalidRequest):
         world.accounts.usage("acme", period)
+    with pytest.raises(InvalidRequest):
+        world.accounts.daily_usage("acme", period, 1)
+
+
+def test_usage_is_told_by_day_and_model_in_pages(world: World) -> None:
+    world.team(100)
+    used(world, "completed", ("big", 1500, 30), ("demo", 500, 0))
+    broken = world.call(world.job())
+    world.ledger.settle(Outcome(broken.stream_id, "failed", 3, 0, 2, error="no use"))
+    world.settle(world.call(world.job()), state="withdrawn")
+    world.clock.forward(86_400)
+    used(world, "completed", ("demo", 3001, 5), ("demo", 2001, 6))
+    world.clock.forward(86_400 * 10)
+    used(world, "completed", ("demo", 50, 50))  # in December
+    cells = [
+        Cell("2026-11-20", "big", Used(1, 0, 1499, 1, 30, 1, 1500)),
+        Cell("2026-11-20", "demo", Used(2, 1, 502, 1, 2, 1, 500)),
+        Cell("2026-11-21", "demo", Used(2, 0, 5000, 2, 11, 2, 5002)),
+    ]
+    assert world.accounts.daily_usage("acme", "2026-11", 10) == cells
+    for n in range(4):
+        assert world.accounts.daily_usage("acme", "2026-11", 2, n) == cells[n : n + 2]
+    assert world.accounts.daily_usage("acme", "2026-11-21", 10) == cells[2:]
+    assert [cell.used.avg_ttft_ms for cell in cells] == [1500, 500, 2501]
+    assert Used().avg_ttft_ms is None
+
+
+def test_a_statement_says_what_there_was_after_each_posting(world: World) -> None:
+    world.team(100, TOKENS)
+    used(world, "completed", ("demo", 1500, 30))
+    used(world, "failed", ("demo", 1500, 30))
+    world.accounts.grant("acme", -20, "taken back")
+    world.call(world.job(), Most(5000, 0))
+    now, lines = world.accounts.statement("acme", 100)
+    assert now == world.credits() == lines[0].balance
+    assert [line.entry for line in lines] == world.accounts.entries("acme", 100)
+    column = [0, 0, 0, 0]
+    for line in reversed(lines):
+        for at, name in enumerate(Credits.__slots__):
+            column[at] += MOVES[line.entry.kind].get(name, 0) * line.entry.amount
+        assert line.balance == Credits(*column)
+    for n in range(len(lines) + 2):
+        assert world.accounts.statement("acme", 2, n) == (now, lines[n : n + 2])
+
+
+def test_what_usage_sums_up_stands_in_an_index(tmp_path: Path, made: Path) -> None:
+    """So that a team may have made a million calls."""
+    shutil.copy(made, tmp_path / "ledger.db")
+    world, asked = World(f"sqlite:///{tmp_path}/ledger.db"), []
+    world.team()
+
+    @event.listens_for(world.database.engine, "before_cursor_execute")
+    def listen(connection: object, cursor: object, statement: str, parameters: object, *_: object) -> None:
+        asked.append((statement, parameters))
+
+    world.accounts.usage("acme", "2026-11")
+    world.accounts.daily_usage("acme", "2026-11", 10)
+    event.remove(world.database.engine, "before_cursor_execute", listen)
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as database:
+        for statement, parameters in asked:
+            if "teams." not in statement and statement.startswith("SELECT"):
+                plan = database.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)  # type: ignore[arg-type]
+                steps = [row[3] for row in plan if row[3].startswith(("SCAN", "SEARCH"))]
+                assert steps
+                assert [step for step in steps if "USING COVERING INDEX" not in step] == []
+    world.close()

@@ -17,7 +17,7 @@ from tests.clients import ask, call, events, get
 from tests.reference.documents import Document, app, at, closed, every, served
 from tests.servers import Server
 
-FOR_PEOPLE = {"GET /", "GET /docs", "GET /static/<path:name>"}
+FOR_PEOPLE = {"GET /", "GET /docs", "GET /usage", "GET /static/<path:name>"}
 MESSAGES = [{"role": "user", "content": "Say hello"}]
 SAID = ("[[demo tokens=3]] Say hello", "[[demo fail=2]] Say hello")
 

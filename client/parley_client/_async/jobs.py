@@ -8,6 +8,8 @@ from parley_client._async.streams import AsyncChunkStream
 from parley_client.doors import call_door
 from parley_client.jobs import (
     CallResult,
+    CreditLedger,
+    DailyUsage,
     Job,
     JobCosts,
     JobPage,
@@ -15,6 +17,7 @@ from parley_client.jobs import (
     JobStatus,
     OneCallJob,
     Outcome,
+    Team,
     TeamUsage,
 )
 from parley_client.reading import read
@@ -166,6 +169,24 @@ class AsyncJobs:
         """Of a month, `2026-11`, or a day, `2026-11-20`, in UTC."""
         path = path_of("api", "teams", self._team(team_id), "usage")
         return read(TeamUsage, await self._line.json(Request("GET", path, params={"period": period})))
+
+    async def daily_usage(
+        self, period: str, limit: int = 200, offset: int = 0, team_id: str | None = None
+    ) -> DailyUsage:
+        """The same by day and model."""
+        params = given(period=period, limit=str(limit), offset=str(offset))
+        path = path_of("api", "teams", self._team(team_id), "usage", "daily")
+        return read(DailyUsage, await self._line.json(Request("GET", path, params=params)))
+
+    async def credits(self, limit: int = 50, offset: int = 0, team_id: str | None = None) -> CreditLedger:
+        """How the team's credits moved, the newest first."""
+        params = given(limit=str(limit), offset=str(offset))
+        path = path_of("api", "teams", self._team(team_id), "credits")
+        return read(CreditLedger, await self._line.json(Request("GET", path, params=params)))
+
+    async def own_team(self) -> Team:
+        """The team whose key this client has."""
+        return read(Team, await self._line.json(Request("GET", "/api/team")))
 
     def _job(self, job_id: str | None) -> str:
         found = job_id or self.job_id

@@ -10,6 +10,8 @@ from parley_client._sync.streams import ChunkStream
 from parley_client.doors import call_door
 from parley_client.jobs import (
     CallResult,
+    CreditLedger,
+    DailyUsage,
     Job,
     JobCosts,
     JobPage,
@@ -17,6 +19,7 @@ from parley_client.jobs import (
     JobStatus,
     OneCallJob,
     Outcome,
+    Team,
     TeamUsage,
 )
 from parley_client.reading import read
@@ -168,6 +171,24 @@ class Jobs:
         """Of a month, `2026-11`, or a day, `2026-11-20`, in UTC."""
         path = path_of("api", "teams", self._team(team_id), "usage")
         return read(TeamUsage, self._line.json(Request("GET", path, params={"period": period})))
+
+    def daily_usage(
+        self, period: str, limit: int = 200, offset: int = 0, team_id: str | None = None
+    ) -> DailyUsage:
+        """The same by day and model."""
+        params = given(period=period, limit=str(limit), offset=str(offset))
+        path = path_of("api", "teams", self._team(team_id), "usage", "daily")
+        return read(DailyUsage, self._line.json(Request("GET", path, params=params)))
+
+    def credits(self, limit: int = 50, offset: int = 0, team_id: str | None = None) -> CreditLedger:
+        """How the team's credits moved, the newest first."""
+        params = given(limit=str(limit), offset=str(offset))
+        path = path_of("api", "teams", self._team(team_id), "credits")
+        return read(CreditLedger, self._line.json(Request("GET", path, params=params)))
+
+    def own_team(self) -> Team:
+        """The team whose key this client has."""
+        return read(Team, self._line.json(Request("GET", "/api/team")))
 
     def _job(self, job_id: str | None) -> str:
         found = job_id or self.job_id
