@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 from backend.chat.errors import Internal, ParleyError, Refused, Unavailable
-from backend.chat.events import Closing, Failed, Header
+from backend.chat.events import Closing, Failed, Finished, Header
 from backend.chat.keeper import Keeper, named
 from backend.chat.live import DETACHED, LiveAnswers
 from backend.chat.log import Log, TakenOver
@@ -126,15 +127,18 @@ class Answering:
 
     def _ended(self, log: Log, closing: Closing) -> Closing:
         """An answer came to its end: its log is sealed, it is settled, it is saved; each is tried whatever
-        became of the others. Gives the closing that stands. Raises TakenOver: for us it is settled."""
+        became of the others. Gives the closing that stands: whoever else ended it does not know what it took,
+        its writer does. Raises TakenOver: for us it is settled."""
         try:
-            closing = self._keeper.seal(log, closing)
+            stands = self._keeper.seal(log, closing)
         except TakenOver:
             self._each(log, lambda admission: admission.let_go(log))
             raise
-        self._each(log, lambda admission: admission.settle(log, closing))
-        self._keeper.save(log, closing)
-        return closing
+        known = isinstance(stands, Finished) or stands.usage is not None
+        settled = stands if known else replace(stands, usage=closing.usage)
+        self._each(log, lambda admission: admission.settle(log, settled))
+        self._keeper.save(log, stands)
+        return stands
 
     def _each(self, log: Log, told: Callable[[Admission], None]) -> None:
         for admission in self._admissions:

@@ -1,0 +1,159 @@
+"""Calls whose process is killed or frozen while others go on: each is settled once, by whoever ends it."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import pytest
+import urllib3
+
+from backend.ledger.records import Call, Terms
+from backend.providers.tokens import token_counter
+from tests.books import Books
+from tests.clients import Following, resume
+from tests.programs import until
+from tests.server.processes import Upstream, next_of, processes, said, state
+from tests.server.test_jobs import send
+from tests.servers import Server
+
+pytestmark = pytest.mark.server
+
+LEASE_S = 1.5
+SIZE = 150
+MODELS = """
+[[upstream]]
+name = "fake"
+base_url = "{url}"
+models = ["fake"]
+continues = "continue_final_message"
+
+[model.fake]
+price = {{ input = 1.0, output = 2.0 }}
+"""
+TOKENS = Terms("consumption_tokens", tokens_per_credit=1)
+counted = token_counter("o200k_base")
+
+_numbers = count(1)
+
+
+def question() -> str:
+    return f"money {next(_numbers)}. give me {SIZE} tokens every 0.02 s"
+
+
+@contextmanager
+def sharing(
+    folder: Path, runtime: str, redis_url: str, scripted: Upstream, **env: str
+) -> Iterator[tuple[list[Server], Books]]:
+    """Two servers on one Redis and one ledger, which is balanced in the end, and holds nothing."""
+    models = folder / "models.toml"
+    models.write_text(MODELS.format(url=scripted.base_url))
+    url = f"sqlite:///{folder}/ledger.db"
+    shared = {
+        "DATABASE_URL": url, "MODELS_FILE": str(models), "OPENAI_BASE_URL": "", "OPENAI_API_KEY": "",
+        "LEASE_S": str(LEASE_S), "CALL_LEASE_S": "1.5", **env,
+    }  # fmt: skip
+    books = Books(url)
+    try:
+        with processes(folder, 2, redis_url, scripted, runtime, **shared) as servers:
+            yield servers, books
+        assert books.accounts.audit() == []
+    finally:
+        books.database.close()
+
+
+def settled(books: Books, stream_id: str) -> Call:
+    until(lambda: books.ledger.call(stream_id).settled_at is not None, "the call is settled")
+    return books.ledger.call(stream_id)
+
+
+def asked(server: Server, key: str, message: str) -> Following:
+    response = server.pool.request(
+        "POST", f"{server.url}/api/chat/stream", json={"message": message, "partial": False},
+        headers={"Authorization": f"Bearer {key}"}, preload_content=False,
+    )  # fmt: skip
+    return Following(server, response)
+
+
+def called(server: Server, key: str, job_id: str, message: str) -> urllib3.BaseHTTPResponse:
+    """A call whose answer is given to its end."""
+    body = {"model": "fake", "messages": [{"role": "user", "content": message}]}
+    response = server.pool.request(
+        "POST", f"{server.url}/api/jobs/{job_id}/llm-call-stream", body=json.dumps(body),
+        headers={"Authorization": f"Bearer {key}", "X-Stream-Resume": "1"}, preload_content=False,
+    )  # fmt: skip
+    assert response.status == 200, response.data
+    server.opened.append(response.close)
+    return response
+
+
+def right(call: Call, text: str) -> None:
+    """It is recorded with all of this text, and at its price."""
+    assert call.completion_tokens == counted(text) > 0
+    assert call.prompt_tokens > 0
+    assert call.micro_usd == call.prompt_tokens + 2 * call.completion_tokens
+
+
+def test_what_a_killed_process_generated_is_settled_by_those_who_end_it(
+    tmp_path: Path, one_runtime: str, redis_url: str, scripted: Upstream
+) -> None:
+    with sharing(tmp_path, one_runtime, redis_url, scripted) as ((a, b), books):
+        key = books.team("acme", 100_000, TOKENS)
+        job_id = send(a, "POST /api/jobs", {"job_type": "chat"}, key).json()["job_id"]
+        chat, call = asked(a, key, question()), called(a, key, job_id, question())
+        next_of(chat, 30)
+        next(call.stream(1))
+        a.kill()
+        for stream_id in (chat.stream_id, call.headers["X-Call-Id"]):
+            found, headers = settled(books, stream_id), {"Authorization": f"Bearer {key}"}
+            assert (found.state, found.basis) == ("interrupted", "estimate")
+            right(found, state(b, stream_id, **headers)["text"])
+        assert books.credits().spent == 0, "the question's job has failed with its call"
+        bill = send(b, f"POST /api/jobs/{job_id}/complete", {}, key).json()
+        assert (bill["costs"]["failed_calls"], bill["credits_charged"]) == (1, found.tokens)
+        assert (books.credits().held, books.credits().spent) == (0, found.tokens)
+
+
+def test_an_answer_that_another_process_goes_on_with_is_paid_for_once_as_a_whole(
+    tmp_path: Path, one_runtime: str, redis_url: str, scripted: Upstream
+) -> None:
+    env = {"CONTINUE_INTERRUPTED": "1"}
+    with sharing(tmp_path, one_runtime, redis_url, scripted, **env) as ((a, _), books):
+        key = books.team("acme", 100_000, TOKENS)
+        message = question()
+        chat = asked(a, key, message)
+        next_of(chat, 30)
+        a.kill()
+        found = settled(books, chat.stream_id)
+        assert scripted.calls_of(message) == 2
+        assert found.state == "done"
+        right(found, said(SIZE))
+        assert books.credits().spent == found.tokens
+        assert [entry.kind for entry in books.accounts.entries("acme", 10)].count("charge") == 1
+
+
+@pytest.mark.parametrize("lease_s", ["1.5", "100"], ids=["settled by others", "settled by itself"])
+def test_what_a_frozen_process_generated_is_settled_once_when_it_wakes_up(
+    tmp_path: Path, one_runtime: str, redis_url: str, scripted: Upstream, lease_s: str
+) -> None:
+    with sharing(tmp_path, one_runtime, redis_url, scripted, CALL_LEASE_S=lease_s) as ((a, b), books):
+        key = books.team("acme", 100_000, TOKENS)
+        headers = {"Authorization": f"Bearer {key}"}
+        chat = asked(a, key, question())
+        next_of(chat, 30)
+        elsewhere = resume(b, chat.stream_id, **headers)
+        a.process.send_signal(signal.SIGSTOP)
+        try:
+            assert elsewhere.all()[-1].data["type"] == "interrupted"
+            if lease_s == "1.5":
+                settled(books, chat.stream_id)
+        finally:
+            a.process.send_signal(signal.SIGCONT)
+        found = settled(books, chat.stream_id)
+        assert found.state == "interrupted"
+        right(found, state(b, chat.stream_id, **headers)["text"])
+        assert (books.credits().held, books.credits().spent) == (0, 0)
