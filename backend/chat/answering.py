@@ -134,9 +134,7 @@ class Answering:
         except TakenOver:
             self._each(log, lambda admission: admission.let_go(log))
             raise
-        known = isinstance(stands, Finished) or stands.usage is not None
-        settled = stands if known else replace(stands, usage=closing.usage)
-        self._each(log, lambda admission: admission.settle(log, settled))
+        self._each(log, lambda admission: admission.settle(log, with_usage(stands, closing)))
         self._keeper.save(log, stands)
         return stands
 
@@ -158,3 +156,10 @@ class Answering:
         """Its session has a new message: the question as it begins, the answer when it has ended."""
         if log.header.session_id is not None:
             self._rooms.tell(log.header.owner, News(log.header.session_id, "message", live))
+
+
+def with_usage(stands: Closing, own: Closing) -> Closing:
+    """The closing that stands, with what the writer's own says was used if it does not say that itself."""
+    if isinstance(stands, Finished) or stands.usage is not None:
+        return stands
+    return replace(stands, usage=own.usage)
