@@ -16,7 +16,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "0001"
+HEAD = "0002"
 """The revision of `migrations` that makes these."""
 
 metadata = MetaData()
@@ -142,4 +142,12 @@ entries = Table(
     CheckConstraint("kind = 'grant' OR amount > 0", name="entries_amount"),
     Index("entries_by_team", "team_id", "number"),
     Index("entries_by_job", "job_id"),
+)
+
+repeats = Table(
+    "repeats",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("body", String(64), nullable=False),
+    Column("job_id", Id, ForeignKey("jobs.job_id"), nullable=False),
 )

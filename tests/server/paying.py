@@ -79,12 +79,13 @@ OF_A_JOB = ("call", "whole call")
 class Raw:
     """A question on a socket of its own, which is read piece by piece and can be cut at any."""
 
-    def __init__(self, server: Server, key: str, asking: Asking) -> None:
+    def __init__(self, server: Server, key: str, asking: Asking, **headers: str) -> None:
         path, body = asking
         data = json.dumps(body).encode()
         lines = [
-            f"POST {path} HTTP/1.1", f"Host: 127.0.0.1:{server.port}", f"Authorization: Bearer {key}",
-            f"Content-Length: {len(data)}",
+            f"POST {path} HTTP/1.1", f"Host: 127.0.0.1:{server.port}", "Connection: close",
+            f"Authorization: Bearer {key}", f"Content-Length: {len(data)}",
+            *(f"{name}: {value}" for name, value in headers.items()),
         ]  # fmt: skip
         self.seen = b""
         self._socket = socket.create_connection(("127.0.0.1", server.port), PATIENCE_S)
@@ -107,7 +108,9 @@ class Raw:
 
     def rest(self) -> bytes:
         """All of it, to its end."""
-        return self.read(lambda: self.seen.endswith(b"0\r\n\r\n"))
+        while data := self._socket.recv(65_536):
+            self.seen += data
+        return self.seen
 
     def read(self, enough: Callable[[], bool]) -> bytes:
         while not enough():
@@ -121,8 +124,8 @@ class Raw:
 
 
 @contextmanager
-def asked(server: Server, key: str, asking: Asking) -> Iterator[Raw]:
-    raw = Raw(server, key, asking)
+def asked(server: Server, key: str, asking: Asking, **headers: str) -> Iterator[Raw]:
+    raw = Raw(server, key, asking, **headers)
     try:
         yield raw
     finally:

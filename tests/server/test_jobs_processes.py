@@ -37,8 +37,8 @@ price = {{ input = 1.0, output = 2.0 }}
 _numbers = count(1)
 
 
-def question() -> str:
-    return f"money {next(_numbers)}. give me {SIZE} tokens every 0.02 s"
+def question(what: str = f"{SIZE} tokens every 0.02 s") -> str:
+    return f"money {next(_numbers)}. give me {what}"
 
 
 @contextmanager
