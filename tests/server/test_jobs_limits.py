@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from secrets import token_hex
 
 import pytest
 
 from tests.books import Books, books_of
+from tests.programs import until
+from tests.redises import Redis
 from tests.server.paying import by_chat, by_v1, by_whole_call, by_whole_job
-from tests.server.processes import at_once
+from tests.server.processes import Upstream, at_once, processes
 from tests.server.test_jobs import send
 from tests.servers import Server, servers, several
 from tests.sockets import Refused, Socket
@@ -95,3 +98,26 @@ def test_only_the_key_itself_is_the_key(shop: Server, books: Books) -> None:
     assert books.calls("exact") == []
     assert send(shop, f"POST {path}", body, key).status == 200
     assert key not in json.dumps(shop.log)
+
+
+def test_whoever_kills_redis_gains_no_question(tmp_path: Path, one_runtime: str, scripted: Upstream) -> None:
+    """Without it nothing is answered; what is left of the limit when it is back is no more than before."""
+    with (
+        Redis(tmp_path / "redis") as redis,
+        processes(tmp_path, 1, redis.url, scripted, one_runtime) as (server,),
+        books_of(server) as books,
+    ):
+        key = books.team("limited", 100, rate_limit="5/minute")
+        path, body = by_v1(HELLO, model="demo")
+
+        def statuses(count: int) -> Counter[int]:
+            return Counter(send(server, f"POST {path}", body, key).status for _ in range(count))
+
+        assert statuses(3) == {200: 3}
+        redis.kill()
+        away = statuses(5)
+        assert set(away) <= {429, 503}
+        redis.start()
+        until(lambda: send(server, "GET /ready").status == 200, "it serves again")
+        assert statuses(6)[200] <= 2
+        until(lambda: books.credits("limited").held == 0, "what could not begin holds nothing")
