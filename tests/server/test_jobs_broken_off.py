@@ -15,7 +15,7 @@ from tests.fakes.questions import Questions, said
 from tests.fakes.upstream import Script, answer, chunk, head, rate_limited, rst, stall, status, usage
 from tests.programs import until
 from tests.server import paying
-from tests.server.paying import OF_A_JOB, PLENTY, STREAMED, TOKENS, asked, check, count_tokens, words
+from tests.server.paying import OF_A_JOB, PLENTY, STREAMED, TOKENS, WHOLE, asked, check, count_tokens, words
 from tests.server.test_jobs import send
 from tests.servers import Server, servers
 
@@ -124,6 +124,29 @@ def test_a_stream_cut_at_any_token_is_recorded_and_paid_for_as_far_as_it_came(
         assert (call.state, call.basis) == ("cut", "estimate")
         check(call, "".join(words(index)))
         paid(books, team, call)
+
+
+@pytest.mark.parametrize("door", WHOLE)
+def test_who_leaves_before_the_whole_answer_is_there_pays_for_what_there_was(
+    till: Server, books: Books, questions: Questions, door: str
+) -> None:
+    team = team_of(till, books, door, "left")
+    question = questions.new([head(), *map(chunk, words(5)), stall()])
+    with asked(till, team.key, WHOLE[door](question.text, team.job_id)):
+        until(lambda: books.calls(team.team_id), "the call has begun")
+        (call,) = books.calls(team.team_id)
+        until(lambda: state_of(till, team, call)["count"] == 5, "all words are there")
+    question.closed_s()
+    call = books.settled(call.stream_id)
+    assert call.state == "cut"
+    check(call, "".join(words(5)))
+    paid(books, team, call)
+
+
+def state_of(till: Server, team: Team, call: Call) -> dict[str, Any]:
+    route = f"GET /api/chat/streams/{call.stream_id}"
+    fields: dict[str, Any] = send(till, route, None, team.key, Accept="application/json").json()
+    return fields
 
 
 def test_a_stop_at_any_token_closes_the_upstream_and_bills_what_it_gave(

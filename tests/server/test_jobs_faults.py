@@ -3,6 +3,7 @@ waits."""
 
 from __future__ import annotations
 
+import json
 import resource
 import sqlite3
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 from tests.books import books_of
 from tests.clients import ask
 from tests.conftest import StartServer
-from tests.server.paying import TOKENS, Raw, by_call, by_v1, by_whole_job, messages
+from tests.server.paying import TOKENS, Raw, by_call, by_v1, by_whole_job, count_tokens, messages
 from tests.server.processes import Upstream, exact
 from tests.server.test_jobs import send
 from tests.server.test_jobs_processes import SIZE, asked, question, sharing
@@ -70,6 +71,31 @@ def test_while_the_ledgers_disk_is_full_it_is_read_and_what_must_write_is_refuse
         assert (bill["total_calls"], bill["credits_charged"]) == (1, call.tokens)
         assert (books.charges(), books.credits().held) == ([call.tokens], 0)
         running.leave()
+
+
+def test_what_a_server_interrupts_when_it_ends_is_settled_before_it_is_gone(
+    start_server: StartServer,
+) -> None:
+    server = start_server(DRAIN_S="0.2")
+    with books_of(server) as books:
+        key = books.team("acme", 100_000, TOKENS)
+        job_id = send(server, "POST /api/jobs", {"job_type": "a"}, key).json()["job_id"]
+        running = Raw(server, key, by_call("[[demo tokens=500 tps=50]] Hello", job_id, "demo"))
+        running.read(lambda: running.seen.count(b'"content":"') > 5)
+        assert server.stop() == 0
+        said = running.rest()
+        running.leave()
+        call = books.ledger.call(running.stream_id)
+        assert (call.state, call.basis) == ("interrupted", "estimate")
+        text = "".join(
+            json.loads(line[6:])["choices"][0]["delta"].get("content", "")
+            for line in said.splitlines()
+            if line.startswith(b"data: {") and b'"choices"' in line
+        )
+        assert text
+        assert call.completion_tokens == count_tokens(text)
+        bill = books.ledger.end_job("acme", job_id, "completed")
+        assert bill.charged == call.tokens
 
 
 def test_a_ledger_that_is_locked_for_longer_than_every_lease_ends_no_answer(
