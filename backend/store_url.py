@@ -86,13 +86,17 @@ def stores(config: Config, runtime: Runtime) -> Stores:
 def shared(opened: RedisStores, workers: int) -> Windows:
     """Budgets of all processes together."""
 
-    def run(script: str, name: str, *arguments: int) -> Any:
+    def run(script: str, name: str, *arguments: int | str) -> Any:
         return opened.link.get("EVAL", script, 1, window_key(name), *arguments)
 
     def processes() -> int:
         return max(workers, opened.presence.alive)
 
-    return Windows(f"{shared_windows.SCHEME}://", {"run": run, "processes": processes})
+    def generation() -> int:
+        return opened.link.generation
+
+    options = {"run": run, "processes": processes, "generation": generation}
+    return Windows(f"{shared_windows.SCHEME}://", options)
 
 
 def introduce(peers: Peers, stop: Callable[[str, str], None], news: Callable[..., None]) -> None:

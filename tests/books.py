@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from backend.ledger.accounts import Accounts
 from backend.ledger.database import Database
 from backend.ledger.ledger import Ledger
 from backend.ledger.records import Call, Credits, Terms
 from tests.fakes.runtime import ThreadRuntime
+from tests.programs import until
 from tests.servers import Server
 
 
@@ -34,13 +35,28 @@ class Books:
         jobs = self.ledger.jobs(team_id, 1000)
         return [call for job in jobs for call in self.ledger.calls(team_id, job.job_id)]
 
+    def settled(self, stream_id: str) -> Call:
+        """The call, once it is settled."""
+        until(lambda: self.ledger.call(stream_id).settled_at is not None, "the call is settled")
+        return self.ledger.call(stream_id)
+
+    def charges(self, team_id: str = "acme") -> list[int]:
+        """What was charged, each time."""
+        found = self.accounts.entries(team_id, 10_000)
+        return [entry.amount for entry in found if entry.kind == "charge"]
+
 
 @contextmanager
-def books_of(server: Server) -> Iterator[Books]:
+def books_at(url: str) -> Iterator[Books]:
     """Whatever becomes of it is balanced in the end."""
-    books = Books(f"sqlite:///{server.folder}/var/ledger.db")
+    books = Books(url)
     try:
         yield books
         assert books.accounts.audit() == []
     finally:
         books.database.close()
+
+
+def books_of(server: Server) -> AbstractContextManager[Books]:
+    """Of a server that keeps them where it does by default."""
+    return books_at(f"sqlite:///{server.folder}/var/ledger.db")

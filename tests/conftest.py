@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from backend.runtime import LIBRARIES
 from tests.fakes.runtime import ThreadRuntime
+from tests.postgres import Postgres
 from tests.redises import Cluster, Redis, cluster
 from tests.servers import Server, Service, servers, several
 from tests.stores.kinds import KINDS, Stores
@@ -152,6 +153,13 @@ def redis_url(redis_server: Redis) -> str:
     """The shared Redis, emptied."""
     redis_server.flush()
     return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One PostgreSQL for all tests; who stops it starts their own."""
+    with Postgres() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

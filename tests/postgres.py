@@ -5,6 +5,7 @@ It does not run as root: another user must come to the folder, and pytest shuts 
 from __future__ import annotations
 
 import warnings
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -21,6 +22,7 @@ class Postgres:
 
     def __enter__(self) -> Postgres:
         self._folder = TemporaryDirectory(prefix="parley-pg-")
+        self._numbers = count(1)
         self._server = get_server(Path(self._folder.name) / "data", cleanup_mode="delete")
         self.url: str = self._server.get_uri()
         for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):
@@ -33,6 +35,12 @@ class Postgres:
     ) -> None:
         self._server.cleanup()
         self._folder.cleanup()
+
+    def database(self) -> str:
+        """The address of a new one."""
+        name = f"test_{next(self._numbers)}"
+        self.run(f"CREATE DATABASE {name}")
+        return self.url.replace("/postgres?", f"/{name}?")
 
     def run(self, statement: str) -> None:
         connection = psycopg2.connect(self.url)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
@@ -103,22 +103,20 @@ class Windows(MovingWindows):
                 return self._now(), 0
             return self._now() - (now_s - window.moments_s[0]), len(window.moments_s)
 
-    def take(self, key: str) -> list[float]:
-        """Forget it; gives how many seconds ago each that counts happened, the oldest first."""
-        now_s = self._monotonic()
+    @property
+    def names(self) -> list[str]:
         with self._lock:
-            window = self._windows.pop(key, None)
-        if window is None:
-            return []
-        window.move(now_s)
-        return [now_s - moment_s for moment_s in window.moments_s]
+            return list(self._windows)
 
-    def put(self, key: str, expiry: int, ages_s: Sequence[float]) -> None:
-        """Count these before all others, as `take` gave them."""
+    def ages_s(self, key: str) -> list[float]:
+        """How many seconds ago each that counts happened, the oldest first."""
         now_s = self._monotonic()
         with self._lock:
-            window = self._windows.get(key) or self._open(key, expiry, now_s)
-            window.moments_s.extendleft(now_s - age_s for age_s in reversed(ages_s))
+            window = self._windows.get(key)
+            if window is None:
+                return []
+            window.move(now_s)
+            return [now_s - moment_s for moment_s in window.moments_s]
 
     def _open(self, key: str, length_s: float, now_s: float) -> _Window:
         if len(self._windows) >= self._sweep_at:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 from backend.chat.errors import Internal, ParleyError, Refused, Unavailable
-from backend.chat.events import Closing, Failed, Header
+from backend.chat.events import Closing, Failed, Finished, Header
 from backend.chat.keeper import Keeper, named
 from backend.chat.live import DETACHED, LiveAnswers
 from backend.chat.log import Log, TakenOver
@@ -126,15 +127,16 @@ class Answering:
 
     def _ended(self, log: Log, closing: Closing) -> Closing:
         """An answer came to its end: its log is sealed, it is settled, it is saved; each is tried whatever
-        became of the others. Gives the closing that stands. Raises TakenOver: for us it is settled."""
+        became of the others. Gives the closing that stands: whoever else ended it does not know what it took,
+        its writer does. Raises TakenOver: for us it is settled."""
         try:
-            closing = self._keeper.seal(log, closing)
+            stands = self._keeper.seal(log, closing)
         except TakenOver:
             self._each(log, lambda admission: admission.let_go(log))
             raise
-        self._each(log, lambda admission: admission.settle(log, closing))
-        self._keeper.save(log, closing)
-        return closing
+        self._each(log, lambda admission: admission.settle(log, with_usage(stands, closing)))
+        self._keeper.save(log, stands)
+        return stands
 
     def _each(self, log: Log, told: Callable[[Admission], None]) -> None:
         for admission in self._admissions:
@@ -154,3 +156,10 @@ class Answering:
         """Its session has a new message: the question as it begins, the answer when it has ended."""
         if log.header.session_id is not None:
             self._rooms.tell(log.header.owner, News(log.header.session_id, "message", live))
+
+
+def with_usage(stands: Closing, own: Closing) -> Closing:
+    """The closing that stands, with what the writer's own says was used if it does not say that itself."""
+    if isinstance(stands, Finished) or stands.usage is not None:
+        return stands
+    return replace(stands, usage=own.usage)

@@ -72,9 +72,10 @@ class Accounts:
 
         def work(tx: Connection) -> Credits:
             before = postings.credits(tx, team_id)
-            known = tx.execute(select(entries.c.amount).where(entries.c.once == name)).scalar_one_or_none()
-            if known is not None and known != amount:
-                raise Conflict("Another amount was granted under this name; give a new one")
+            posted = select(entries.c.amount, entries.c.reason).where(entries.c.once == name)
+            known = tx.execute(posted).one_or_none()
+            if known is not None and tuple(known) != (amount, reason):
+                raise Conflict("Something else was granted under this name; give a new one")
             if known is not None:
                 return before
             if before.granted + amount > checks.MOST:

@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from backend.chat.ports import Runtime
-from backend.ledger import calls, jobs
+from backend.ledger import calls, jobs, repeats
 from backend.ledger.database import Database
-from backend.ledger.records import Call, Job, NewCall, NewJob, Outcome, Swept
+from backend.ledger.records import Call, Job, NewCall, NewJob, Once, Outcome, Swept
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +36,20 @@ class Ledger:
         self._job_ttl_s = job_ttl_s
         self._lease_s = lease_s
 
-    def open_job(self, job: NewJob) -> Job:
-        """As `jobs.open_`."""
+    def open_job(self, job: NewJob, once: Once | None = None) -> Job:
+        """As `jobs.open_`; asked for again by the same request it is the job that there is. Raises
+        IdempotencyMismatch."""
         now = self._runtime.now()
         expires_at = later(now, self._job_ttl_s)
-        return self._database.write(lambda tx: jobs.open_(tx, job, now, expires_at))
+
+        def work(tx: Connection) -> Job:
+            if known := repeats.known(tx, once):
+                return jobs.find(tx, job.team_id, known)
+            opened = jobs.open_(tx, job, now, expires_at)
+            repeats.note(tx, once, opened.job_id)
+            return opened
+
+        return self._database.write(work)
 
     def begin_call(self, call: NewCall, job: NewJob | None = None) -> Call:
         """As `calls.begin`, the `job` being opened first if it is given: the two are one transaction. Raises
@@ -74,12 +83,16 @@ class Ledger:
         status: str,
         metadata: Mapping[str, Any] | None = None,
         error_message: str | None = None,
+        once: Once | None = None,
     ) -> Job:
-        """As `jobs.end`. Its `bill` is None as long as a call runs that it must pay for. Raises NotFound."""
+        """As `jobs.end`. Its `bill` is None as long as a call runs that it must pay for. Raises NotFound, and
+        IdempotencyMismatch."""
         now = self._runtime.now()
 
         def work(tx: Connection) -> Job:
             job = jobs.find(tx, team_id, job_id, locked=True)
+            if not repeats.known(tx, once):
+                repeats.note(tx, once, job_id)
             return jobs.end(tx, job, status, now, metadata, error_message)
 
         return self._database.write(work)

@@ -65,6 +65,15 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
+class Once:
+    """A request that is done once: `name` is a digest of whose it is, of what, and of its idempotency key,
+    `body` one of what it said."""
+
+    name: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
 class NewJob:
     job_id: str
     team_id: str

@@ -19,7 +19,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "0002"
+HEAD = "0003"
 """The revision of `migrations` that makes these."""
 
 metadata = MetaData()
@@ -156,4 +156,12 @@ entries = Table(
     Index("entries_by_team", "team_id", "number"),
     Index("entries_by_time", "team_id", "at", "kind", "amount"),
     Index("entries_by_job", "job_id"),
+)
+
+repeats = Table(
+    "repeats",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("body", String(64), nullable=False),
+    Column("job_id", Id, ForeignKey("jobs.job_id"), nullable=False),
 )

@@ -54,9 +54,10 @@ def jobs() -> tuple[Operation, ...]:
             name,
             "jobs",
             summary,
+            parameters=(given.JOB_IDEMPOTENCY_KEY,),
             body=ref(wire.JobBody),
             answers={201: Answer("The job", json(shapes.JobCreated))},
-            refusals=(*GUARDED, *READING),
+            refusals=(*GUARDED, *READING, IdempotencyMismatch),
             security=KEY,
         )
 
@@ -111,11 +112,11 @@ def jobs() -> tuple[Operation, ...]:
             "jobs",
             "End a job, and get its bill",
             about="Ending it again gives the same answer, and charges nothing. A failed job costs nothing.",
-            parameters=(given.JOB_ID,),
+            parameters=(given.JOB_ID, given.JOB_IDEMPOTENCY_KEY),
             body=ref(wire.EndBody),
             body_required=False,
             answers={200: Answer("The bill", json(shapes.JobResult))},
-            refusals=(*GUARDED, *READING, NotFound),
+            refusals=(*GUARDED, *READING, NotFound, IdempotencyMismatch),
             security=KEY,
         ),
         Operation(
@@ -233,7 +234,7 @@ def managing() -> tuple[Operation, ...]:
         row(
             f"POST {team}/credits", "grantCredits", "Grant credits, or take back what is free of them",
             json(shapes.Balance), given.TEAM_ID, given.ONCE, body=ref(manage.GrantBody),
-            refusals=(NotFound, Conflict),
+            refusals=(NotFound, IdempotencyMismatch),
         ),
         row(
             f"POST {team}/keys", "createKey", "Make a key", json(shapes.NewKey), given.TEAM_ID,

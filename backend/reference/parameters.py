@@ -44,6 +44,12 @@ IDEMPOTENCY_KEY = in_header(
     minLength=1,
     maxLength=MAX_KEY_CHARS,
 )
+JOB_IDEMPOTENCY_KEY = in_header(
+    "Idempotency-Key",
+    "The same key with the same body is answered as it was; another body is 422.",
+    minLength=1,
+    maxLength=MAX_KEY_CHARS,
+)
 STREAM_RESUME = in_header(
     "X-Stream-Resume",
     "`1` numbers the events, and has the answer go on when its reader leaves, who can then come back.",

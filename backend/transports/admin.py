@@ -7,7 +7,7 @@ from hashlib import sha256
 from flask import Blueprint, Response, jsonify, request
 
 from backend.access.keyring import Keyring
-from backend.chat.errors import Forbidden
+from backend.chat.errors import Conflict, Forbidden, IdempotencyMismatch
 from backend.ledger.desk import Desk
 from backend.ledger.grouping import Grouping
 from backend.transports import web
@@ -59,7 +59,10 @@ def blueprint(desk: Desk, grouping: Grouping, keyring: Keyring) -> Blueprint:
         asked, who = parse(wire.GrantBody, read_body(web.body())), web.caller().owner
         key = idempotency_key(request.headers.get("Idempotency-Key"))
         once = None if key is None else sha256(key.encode("utf-8", "replace")).hexdigest()
-        credits = desk.accounts.grant(team_id, asked.amount, asked.reason, who, once)
+        try:
+            credits = desk.accounts.grant(team_id, asked.amount, asked.reason, who, once)
+        except Conflict as exc:
+            raise IdempotencyMismatch from exc
         return jsonify({"team_id": team_id, "credits": wire.credits_fields(credits)})
 
     @door.post("/teams/<team_id>/keys")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -14,13 +15,14 @@ from backend.chat.ids import new_id
 from backend.chat.log import Log
 from backend.chat.ports import Runtime
 from backend.ledger.desk import Desk
-from backend.ledger.records import Call, Job, NewJob
+from backend.ledger.records import Call, Job, NewJob, Once
 from backend.telemetry.meters import Meters
 from backend.transports import web
 from backend.transports.completing import Completing, route_headers
 from backend.wire import calls
 from backend.wire import jobs as wire
 from backend.wire.body import Body, read_body
+from backend.wire.chat import idempotency_key as checked_key
 from backend.wire.chat import parse
 from backend.wire.completions import CompletionBounds
 from backend.wire.errors import chat_error, failure_status
@@ -43,10 +45,11 @@ def blueprint(
     @door.post("/jobs", endpoint="create_job")
     def create() -> tuple[Response, int]:
         team_id = own_team()
-        asked = parse(calls.JobBody, read_body(web.body()))
+        body = read_body(web.body())
+        asked = parse(calls.JobBody, body)
         check_own(asked.team_id)
         new = NewJob(new_id(), team_id, asked.job_type, asked.user_id, asked.metadata or {})
-        return jsonify(wire.created_fields(desk.ledger.open_job(new))), 201
+        return jsonify(wire.created_fields(desk.ledger.open_job(new, once(team_id, "create", body)))), 201
 
     @door.post("/jobs/<job_id>/llm-call")
     def call(job_id: str) -> Response:
@@ -82,8 +85,10 @@ def blueprint(
     @door.post("/jobs/<job_id>/complete")
     def complete(job_id: str) -> Response:
         team_id, raw = own_team(), web.body()
-        asked = parse(calls.EndBody, read_body(raw) if raw.strip() else Body({}, ""))
-        desk.ledger.end_job(team_id, job_id, asked.status, asked.metadata, asked.error_message)
+        body = read_body(raw) if raw.strip() else Body({}, "")
+        asked = parse(calls.EndBody, body)
+        again = once(team_id, f"complete {job_id}", body)
+        desk.ledger.end_job(team_id, job_id, asked.status, asked.metadata, asked.error_message, again)
         return jsonify(wire.result_fields(billed(lambda: desk.ledger.job(team_id, job_id))))
 
     @door.get("/jobs/<job_id>")
@@ -164,7 +169,17 @@ def call_headers(log: Log) -> dict[str, str]:
 
 
 def idempotency_key() -> str | None:
-    return request.headers.get("Idempotency-Key")
+    """Raises InvalidRequest."""
+    return checked_key(request.headers.get("Idempotency-Key"))
+
+
+def once(team_id: str, what: str, body: Body) -> Once | None:
+    """What a request is known by that may be sent again; None without a key. Raises InvalidRequest."""
+    key = idempotency_key()
+    if key is None:
+        return None
+    name = sha256(f"{team_id} {what} {key}".encode("utf-8", "replace")).hexdigest()
+    return Once(name, body.fingerprint)
 
 
 def resumable() -> bool:

@@ -23,12 +23,19 @@ class Store:
 
     def __init__(self, redis: Redis) -> None:
         self.away = False
+        self.generation = 0
         self._client = Client(port=redis.port)
 
-    def run(self, script: str, name: str, *arguments: int) -> object:
+    def run(self, script: str, name: str, *arguments: int | str) -> object:
         if self.away:
             raise Unavailable("away")
         return self._client.eval(script, 1, name, *arguments)
+
+    def comes_again(self, *, lost: int = 0) -> None:
+        """By another connection, and without the newest so many of what it had."""
+        self.generation += 1
+        for name in self._client.keys("*") if lost else ():
+            self._client.ltrim(name, lost, -1)
 
     def close(self) -> None:
         self._client.close()
@@ -47,7 +54,8 @@ def desks(store: Store) -> list[Callable[[], bool]]:
     """Each process's: asking there says whether that is within the limit."""
 
     def desk() -> Callable[[], bool]:
-        limiter = MovingWindowRateLimiter(SharedWindows(run=store.run, processes=lambda: PROCESSES))
+        options = {"processes": lambda: PROCESSES, "generation": lambda: store.generation}
+        limiter = MovingWindowRateLimiter(SharedWindows(run=store.run, **options))
         return lambda: limiter.hit(LIMIT, "alice")
 
     return [desk() for _ in range(PROCESSES)]
@@ -104,9 +112,23 @@ def test_what_could_not_be_told_yet_is_told_later(desks: list[Callable[[], bool]
     assert allowed(desks, 100) == 20
 
 
+@pytest.mark.parametrize("lost", [0, 3, 30])
+def test_what_a_store_has_lost_that_was_restarted_counts(
+    desks: list[Callable[[], bool]], store: Store, lost: int
+) -> None:
+    assert allowed(desks, 24) == 24
+    store.comes_again(lost=lost)
+    first = [desk() for desk in desks]
+    assert first.count(True) + allowed(desks, 100) == 6, "each process tells what it had allowed"
+    store.comes_again()
+    assert allowed(desks, 100) == 0
+
+
 def test_what_is_left_and_when_there_is_more_is_told_with_and_without_the_store(store: Store) -> None:
     now_s = 1_800_000_000.0
-    windows = SharedWindows(run=store.run, processes=lambda: PROCESSES, now=lambda: now_s)
+    windows = SharedWindows(
+        run=store.run, processes=lambda: PROCESSES, generation=lambda: 0, now=lambda: now_s
+    )
     limiter = MovingWindowRateLimiter(windows)
     limiter.hit(LIMIT, "alice")
     stats = limiter.get_window_stats(LIMIT, "alice")

@@ -11,13 +11,6 @@ from tests.postgres import Postgres
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """One PostgreSQL for all tests; who stops it starts their own."""
-    with Postgres() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with the tables in it, which saves making them again and again."""
     path = tmp_path_factory.mktemp("ledger") / "made.db"

@@ -14,10 +14,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, event, exc, text
+from sqlalchemy import Connection, create_engine, event, exc, text
 
 from backend.chat.errors import InsufficientCredits, Misconfigured, ParleyError, Unavailable
 from backend.ledger import database, schema
@@ -64,6 +65,21 @@ def test_the_newest_migration_is_the_one_the_program_asks_for(world: World) -> N
 
     assert world.database.read(heads) == [HEAD]
     assert world.database.read(schema.revision) == HEAD
+
+
+def test_a_ledger_of_an_older_program_keeps_what_it_has(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/old.db"
+    engine = create_engine(url)
+    with engine.begin() as tx:
+        command.upgrade(config(tx), "0001")
+        tx.execute(text(
+            "INSERT INTO teams VALUES ('acme', 'job_based', 100, 1000, NULL, NULL, '2026', 7, 7, 0, 0)"
+        ))  # fmt: skip
+    engine.dispose()
+    world = World(url)
+    assert world.credits() == Credits(7, 7, 0, 0)
+    assert world.database.read(schema.revision) == HEAD
+    world.close()
 
 
 def test_a_start_that_has_nothing_to_migrate_does_not_load_alembic(sqlite: World) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from backend.chat.errors import Conflict, InsufficientCredits, InvalidRequest, NotFound
-from backend.ledger.records import Credits, Most, NewCall, NewJob, Outcome
+from backend.chat.errors import Conflict, IdempotencyMismatch, InsufficientCredits, InvalidRequest, NotFound
+from backend.ledger.records import Credits, Most, NewCall, NewJob, Once, Outcome
 from tests.ledger.world import JOB_TTL_S, LEASE_S, NOTHING, TOKENS, USD, World
 
 
@@ -347,3 +348,26 @@ def test_an_outcome_that_cannot_be_is_refused(world: World, outcome: Outcome) ->
 def test_settling_a_stream_that_no_call_has_is_not_found(world: World) -> None:
     with pytest.raises(NotFound):
         world.ledger.settle(Outcome("nobodys", "done"))
+
+
+def test_a_request_that_is_sent_again_opens_and_ends_one_job(world: World) -> None:
+    world.team(5)
+    opening, ending = Once("opening", "body"), Once("ending", "body")
+    job = world.ledger.open_job(NewJob("a", "acme", "chat"), opening)
+    assert world.ledger.open_job(NewJob("b", "acme", "chat"), opening) == job
+    with pytest.raises(IdempotencyMismatch):
+        world.ledger.open_job(NewJob("c", "acme", "other"), Once("opening", "another"))
+    ended = world.ledger.end_job("acme", "a", "completed", once=ending)
+    assert world.ledger.end_job("acme", "a", "completed", once=ending) == ended
+    with pytest.raises(IdempotencyMismatch):
+        world.ledger.end_job("acme", "a", "failed", once=Once("ending", "another"))
+    assert [job.job_id for job in world.ledger.jobs("acme", 10)] == ["a"]
+    assert world.credits() == Credits(5, 4, 0, 1)
+
+
+def test_of_many_of_one_request_at_once_one_opens_a_job(world: World) -> None:
+    world.team()
+    once, names = Once("opening", "body"), [f"job-{number}" for number in range(20)]
+    with ThreadPoolExecutor(20) as pool:
+        made = list(pool.map(lambda name: world.ledger.open_job(NewJob(name, "acme", "chat"), once), names))
+    assert len({job.job_id for job in made}) == len(world.ledger.jobs("acme", 100)) == 1

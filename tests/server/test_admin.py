@@ -65,7 +65,13 @@ def test_credits_are_whole_and_granted_once(shop: Server) -> None:
     for _ in range(2):
         balance = admin(shop, "POST teams/rich/credits", {"amount": 7, "reason": "a gift"}, **once)
         assert balance == {"team_id": "rich", "credits": {"granted": 7, "free": 7, "held": 0, "spent": 0}}
-    assert admin(shop, "POST teams/rich/credits", {"amount": -7, "reason": "back"})["credits"]["free"] == 0
+    for other in ({"amount": 8, "reason": "a gift"}, {"amount": 7, "reason": "another"}):
+        assert admin(shop, "POST teams/rich/credits", other, 422, **once)["type"] == "idempotency_mismatch"
+    for _ in range(2):
+        back = {"amount": -7, "reason": "back"}
+        balance = admin(shop, "POST teams/rich/credits", back, **{"Idempotency-Key": "back"})
+        assert balance["credits"] == {"granted": 0, "free": 0, "held": 0, "spent": 0}
+    admin(shop, "POST teams/rich/credits", back, 400, **{"Idempotency-Key": "k" * 256})
     for amount in (-1, 0, 1.5, 1e300, "1", None, True, 10**16):
         admin(shop, "POST teams/rich/credits", {"amount": amount, "reason": "x"}, 400)
     for text in ('{"amount": NaN, "reason": "x"}', '{"amount": 1}', '{"amount": 1, "reason": ""}'):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
@@ -147,24 +146,6 @@ def test_a_stop_that_races_the_end_settles_once(shop: Server, books: Books) -> N
     assert {answer.status for answer in ended} == {200}
     assert len({answer.data for answer in ended}) == 1
     assert books.credits("race").spent == 1
-
-
-def test_with_credit_for_one_one_of_many_doors_is_served(shop: Server, books: Books) -> None:
-    key = books.team("one", 1)
-    jobs = [job_of(shop, key) for _ in range(7)]
-    routes = [
-        *(("POST /api/chat/stream", {"message": "[[demo tokens=5]] Hello"}) for _ in range(7)),
-        *(("POST /v1/chat/completions", {"model": "demo", "messages": HELLO}) for _ in range(6)),
-        *((f"POST /api/jobs/{job_id}/llm-call", {"model": "demo", "messages": HELLO}) for job_id in jobs),
-    ]
-    with ThreadPoolExecutor(len(routes)) as pool:
-        answers = list(pool.map(lambda row: send(shop, row[0], row[1], key), routes))
-    assert Counter(answer.status for answer in answers) == {200: 1, 402: len(routes) - 1}
-    for job_id in jobs:
-        send(shop, f"POST /api/jobs/{job_id}/complete", {}, key)
-    credits = books.credits("one")
-    assert (credits.spent, credits.held, credits.free) == (1, 0, 0)
-    assert len(books.calls("one")) == 1
 
 
 def test_a_team_has_a_budget_of_its_own(shop: Server, books: Books) -> None:
