@@ -120,10 +120,12 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """An upstream that was asked, and the `outcome` of the error it failed with; None if it answers."""
+    """An upstream that was asked, and the `outcome` of the error it failed with; None if it answers. `model`
+    is what it was asked for, by the name it has here, where that is not what the question named."""
 
     upstream: str
     failure: str | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,11 @@ class Route:
 
     tries: tuple[Try, ...]
     price: Price | None = None
+
+    @property
+    def model(self) -> str | None:
+        """Which answers, where that is not the one the question named."""
+        return self.tries[-1].model if self.tries and self.tries[-1].failure is None else None
 
 
 @dataclass(frozen=True, slots=True)

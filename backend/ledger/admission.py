@@ -65,9 +65,8 @@ class Billing:
 
     def settle(self, log: Log, closing: Closing) -> None:
         if log.header.owner.startswith(OWNER):
-            route = log.route
-            price = route.price if route else price_of(self._models, log.header.model)
-            self._settler.settle(outcome_of(log.header.stream_id, closing, price))
+            model, price = answered_by(self._models, log)
+            self._settler.settle(outcome_of(log.header.stream_id, closing, price, model))
 
     def withdraw(self, log: Log) -> None:
         if log.header.owner.startswith(OWNER):
@@ -109,6 +108,13 @@ def new_job(asking: Asking, team_id: str) -> NewJob | None:
         return None
     stream_id = asking.log.header.stream_id
     return NewJob(stream_id, team_id, call.job_type, call.user_id, call.job_metadata)
+
+
+def answered_by(models: Models, log: Log) -> tuple[str, Price | None]:
+    """The model that answers, as far as it is known, and what its tokens cost."""
+    route, named = log.route, log.header.model
+    model = (route and route.model) or named
+    return model, (route and route.price) or price_of(models, model)
 
 
 def price_of(models: Models, model: str) -> Price | None:

@@ -8,7 +8,7 @@ from backend.chat.errors import NotFound, StreamExpired, Unavailable
 from backend.chat.events import Failed, Usage, generated_in
 from backend.chat.log import Log
 from backend.chat.ports import Models, Runtime, StreamStore, TokenCounter
-from backend.ledger.admission import OWNER, price_of
+from backend.ledger.admission import OWNER, answered_by, price_of
 from backend.ledger.billing import cost_of
 from backend.ledger.desk import Desk
 from backend.ledger.outcomes import outcome_of
@@ -79,10 +79,12 @@ class Reconciler:
         """As its closing says; where that does not tell what was generated, it is counted here. Of a stream
         that is gone only the prompt is known."""
         closing = log.closing if log else None
-        known = log.route.price if log and log.route else None
-        price = known or price_of(self._models, call.model)
+        if log is not None:
+            model, price = answered_by(self._models, log)
+        else:
+            model, price = call.model, price_of(self._models, call.model)
         if log is not None and closing is not None and (closing.usage is not None or not log.offset):
-            return outcome_of(call.stream_id, closing, price)
+            return outcome_of(call.stream_id, closing, price, model)
         text = "".join(map(generated_in, log.read(0).entries)) if log else ""
         written = self._runtime.offload(lambda: self._count_tokens(text)) if text else 0
         usage = Usage(call.prompt_tokens, written, call.prompt_tokens + written, estimated=True)
@@ -93,6 +95,7 @@ class Reconciler:
             completion_tokens=usage.completion_tokens,
             micro_usd=cost_of(usage, price),
             error=closing.error if isinstance(closing, Failed) else GONE,
+            model=model,
         )
 
 

@@ -26,8 +26,8 @@ PAUSING = "All that could answer have asked for a pause; ask again in {:.0f} s"
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One of a group: `model` is the name its upstream knows. Of those with the same `rank` each comes
-    first as often as its `weight` says; the next rank is for when they fail."""
+    """One of a group: `model` is the name its upstream knows, `alias` the one it has here. Of those with the
+    same `rank` each comes first as often as its `weight` says; the next rank is for when they fail."""
 
     name: str
     provider: Provider
@@ -35,6 +35,7 @@ class Member:
     rank: int = 0
     weight: float = 1
     price: Price | None = None
+    alias: str | None = None
 
 
 @dataclass(slots=True)
@@ -82,14 +83,14 @@ class Group:
                         if not begun:
                             begun = True
                             self._answers(member)
-                            yield Route((*failed, Try(member.name)), member.price)
+                            yield Route((*failed, Try(member.name, model=member.alias)), member.price)
                         yield piece
                 if begun or stop.requested:
                     return
                 fault = UpstreamError(BROKE_OFF)
             except Broken as exc:
                 fault = exc
-            failed.append(Try(member.name, fault.outcome))
+            failed.append(Try(member.name, fault.outcome, member.alias))
             if fault.outcome != "refused":
                 self._pause(member, fault)
             if begun:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 
 import orjson
 
@@ -61,7 +61,8 @@ def closing_from_json(text: str) -> Closing:
 
 def route_to_json(route: Route) -> str:
     """Who was asked; what it costs is for the writer alone."""
-    return orjson.dumps(route.tries).decode()
+    told = [asdict(tried) for tried in route.tries]
+    return orjson.dumps([{name: said for name, said in tried.items() if said} for tried in told]).decode()
 
 
 def route_from_json(text: bytes) -> Route:

@@ -89,14 +89,24 @@ def test_a_question_is_a_job_of_one_call(world: World) -> None:
     assert world.room == [TEAM]
     assert world.free() == (4, 1, 0)
     assert world.settler.running == ["s"]
-    asked.log.route = Route((Try("parley"),), PRICE)
+    asked.log.route = Route((Try("away", "upstream_error", "best"), Try("parley", model="dear")), PRICE)
     world.billing.settle(asked.log, finished())
     call, job = world.desk.ledger.call("s"), world.desk.ledger.job("acme", "s")
+    assert (call.model_group, call.model) == ("demo", "dear")
     assert (call.state, call.prompt_tokens, call.completion_tokens, call.micro_usd) == ("done", 10, 5, 20)
     assert (job.status, job.job_type, job.charged) == ("completed", "chat", 1)
     assert (world.free(), world.settler.running) == ((4, 0, 1), [])
     world.billing.settle(asked.log, finished("length"))
     assert world.desk.ledger.call("s") == call
+
+
+def test_a_route_that_another_process_wrote_down_has_the_price_of_its_model(world: World) -> None:
+    world.team()
+    asked = world.ask()
+    world.billing.admit(asked)
+    asked.log.route = Route((Try("parley", model="demo"),))
+    world.billing.settle(asked.log, Failed("interrupted", 503, "gone", 5, AT, usage=USAGE))
+    assert world.desk.ledger.call("s").micro_usd == 20
 
 
 def test_one_that_broke_off_costs_nothing_and_is_recorded(world: World) -> None:

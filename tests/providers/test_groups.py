@@ -177,8 +177,10 @@ def test_weights_may_be_as_small_as_they_like() -> None:
 
 def test_the_price_is_that_of_who_answers() -> None:
     price = Price(1, 2, 1)
-    dear = member("a", Route((Try("x"),)), *FINE, price=price)
-    assert read(group(dear))[0][0] == Route((Try("a"),), price)
+    dear = member("a", Route((Try("x"),)), *FINE, price=price, alias="dear")
+    route = read(group(dear))[0][0]
+    assert isinstance(route, Route)
+    assert (route, route.model) == (Route((Try("a", model="dear"),), price), "dear")
 
 
 def test_a_stop_ends_it_and_nobody_else_is_asked() -> None:

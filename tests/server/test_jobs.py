@@ -115,7 +115,8 @@ def test_a_job_of_several_calls_has_one_bill(client: Parley, books: Books, team:
         client.chat("chat-fast", HELLO)
     assert (ended.value.status, ended.value.type) == (409, "invalid_request")
     assert books.credits(team).spent == 1
-    assert books.calls(team)[0].metadata == {"k": 1}
+    first = books.calls(team)[0]
+    assert (first.metadata, first.model_group, first.model) == ({"k": 1}, "chat-fast", "demo")
     assert [job.job_id for job in client.list_jobs(status="completed").jobs] == [job_id]
     usage = client.usage(str(result.completed_at)[:7])
     assert (usage.summary.total_calls, usage.summary.credits_spent, usage.job_types["chat"].count) == (

@@ -67,7 +67,7 @@ def test_a_seal_alone_ends_nothing_and_with_the_end_all() -> None:
 
 
 def test_the_route_comes_with_the_first_entries() -> None:
-    log, route = empty(), Route((Try("first", "refused"), Try("second")))
+    log, route = empty(), Route((Try("first", "refused"), Try("second", model="their-own")))
     rows.feed(log, [entries_row(1, ["a"], route=route), entries_row(2, ["b"])])
     assert log.route == route
 
