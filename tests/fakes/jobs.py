@@ -85,6 +85,7 @@ class JobsServer:
         self.jobs: dict[str, Body] = {}
         self.numbered = True
         self._by_key: dict[str, tuple[Body, Generation]] = {}
+        self._made: dict[str, Body] = {}
         self._results: dict[str, Body] = {}
         self._lock = threading.Lock()
 
@@ -99,7 +100,7 @@ class JobsServer:
             body = json.loads(raw) if raw else {}
             match [method, *path.strip("/").split("/")[1:]]:
                 case ["POST", "jobs", "create"] | ["POST", "jobs"]:
-                    return 201, self._create(body)
+                    return 201, self._create_once(body, key)
                 case ["POST", "jobs", "create-and-call"]:
                     return 200, self._create_and_call(body, key)
                 case ["POST", "jobs", job_id, "llm-call"]:
@@ -128,6 +129,13 @@ class JobsServer:
                     self.faults.remove(fault)
                     return fault
         return None
+
+    def _create_once(self, body: Body, key: str | None) -> Body:
+        if key is None:
+            return self._create(body)
+        if key not in self._made:
+            self._made[key] = self._create(body)
+        return self._made[key]
 
     def _create(self, body: Body) -> Body:
         if unknown := body.keys() - CREATE:

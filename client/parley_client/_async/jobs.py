@@ -39,10 +39,13 @@ class AsyncJobs:
         job_type: str,
         user_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
     ) -> str:
-        """A new job's id. Not repeated when the line breaks, or there might be two."""
+        """A new job's id; with the same key, that of the job made before."""
         body = given(team_id=self.team_id, user_id=user_id, job_type=job_type, metadata=metadata)
-        request = Request("POST", "/api/jobs/create", body, repeatable=False)
+        headers = {IDEMPOTENCY_KEY: idempotency_key or new_key()}
+        request = Request("POST", "/api/jobs/create", body, headers=headers)
         self.job_id = read(Job, await self._line.json(request)).job_id
         return self.job_id
 
