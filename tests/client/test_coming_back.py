@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from parley_client import ConnectionLost, Interrupted, NotFound, Patience, Reset, Token, Unreachable
-from tests.client.cutting import cutting
+from tests.client.faulty import Fault, faulty_line_to
 from tests.client.twins import Connect
 from tests.clients import ask
 from tests.conftest import StartServer
@@ -46,22 +46,22 @@ def test_a_line_may_break_between_any_two_bytes_of_an_event(connect: Connect, se
     wire = on_the_wire(server, stream_id)
     event = wire.index(f"id: {stream_id}:2".encode())
     everywhere = {*range(event - 4, wire.index(b"\n\n", event) + 4), *range(0, len(wire), 41)}
-    with cutting(server.port) as line:
-        client = connect(line.url, alone=True)
+    with faulty_line_to(server.port) as line:
+        client = connect(line.url)
         for at in sorted(everywhere):
-            line.limits, line.by_reset = [at], bool(at % 2)
+            line.faults = [Fault(breaks_after=at, by_reset=bool(at % 2))]
             exact(list(client.resume(stream_id)), text)
-    assert line.made >= 2 * len(everywhere) - 1
+    assert len(line.requests) >= 2 * len(everywhere) - 1
 
 
 def test_a_question_whose_answer_is_cut_again_and_again_is_asked_once(
     connect: Connect, server: Server
 ) -> None:
     dice = random.Random(7)
-    with cutting(server.port) as line:
-        client = connect(line.url, alone=True)
+    with faulty_line_to(server.port) as line:
+        client = connect(line.url)
         for number in range(8):
-            line.limits = [dice.randint(0, 1500) for _ in range(12)]
+            line.faults = [Fault(breaks_after=dice.randint(0, 1500)) for _ in range(12)]
             stream = client.stream_chat(f"[[demo tokens=60]] {number}?", uuid4().hex)
             exact(list(stream), stream.done.full_response)
             asked = [message.role for message in client.sessions.messages(stream.session_id)]
@@ -73,10 +73,10 @@ def test_chunks_go_on_over_a_line_that_breaks_anywhere(connect: Connect, server:
     options = {"stream_options": {"include_usage": True}}
     expected = [chunk.choices for chunk in connect(server.url).completion_stream(question, **options)]
     dice = random.Random(11)
-    with cutting(server.port) as line:
-        client = connect(line.url, alone=True)
+    with faulty_line_to(server.port) as line:
+        client = connect(line.url)
         for _ in range(6):
-            line.limits = [dice.randint(0, 3000) for _ in range(8)]
+            line.faults = [Fault(breaks_after=dice.randint(0, 3000)) for _ in range(8)]
             stream = client.completion_stream(question, **options)
             chunks = list(stream)
             assert [chunk.choices for chunk in chunks] == expected
@@ -174,9 +174,9 @@ def test_a_drained_server_is_read_to_the_end_and_a_restarted_one_goes_on(
 ) -> None:
     """With SQLite nobody else could go on with a running answer: it is let run."""
     server = start_server()
-    with cutting(server.port) as line:
-        client = connect(line.url, alone=True)
-        line.limits = [900]
+    with faulty_line_to(server.port) as line:
+        client = connect(line.url)
+        line.faults = [Fault(breaks_after=900)]
         ended = client.stream_chat("[[demo tokens=40 tps=0]] Say hello")
         had = [next(ended)]
         running = client.stream_chat("[[demo tokens=60 tps=100]] Say hello")
