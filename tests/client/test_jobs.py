@@ -265,8 +265,8 @@ def test_jobs_and_their_costs_are_read(client: Any, team: str) -> None:
         usage = client.usage(period)
         assert (usage.team_id, usage.period, usage.summary.total_calls) == (team, period, 1)
         assert (usage.job_types["chat"].count, usage.job_types["report"].cost_usd) == (1, 0.0)
-        assert usage.models["demo"]["tokens"] == usage.days[today]["tokens"] == called.usage.total_tokens
-        assert (usage.days[today]["credits"], usage.summary.credits_spent) == (0, 0)
+        assert usage.models["demo"].tokens == usage.days[today].tokens == called.usage.total_tokens
+        assert (usage.days[today].credits, usage.summary.credits_spent) == (0, 0)
     with pytest.raises(NotFound):
         client.usage("2026-11", team_id="team-beta")
     assert client.complete_job("failed", error_message="no use").status == "failed"

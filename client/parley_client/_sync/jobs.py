@@ -12,6 +12,7 @@ from parley_client.jobs import (
     CallResult,
     Job,
     JobCosts,
+    JobCreated,
     JobPage,
     JobResult,
     JobStatus,
@@ -48,7 +49,7 @@ class Jobs:
         body = given(team_id=self.team_id, user_id=user_id, job_type=job_type, metadata=metadata)
         headers = {IDEMPOTENCY_KEY: idempotency_key or new_key()}
         request = Request("POST", "/api/jobs/create", body, headers=headers)
-        self.job_id = read(Job, self._line.json(request)).job_id
+        self.job_id = read(JobCreated, self._line.json(request)).job_id
         return self.job_id
 
     def chat(
@@ -163,6 +164,7 @@ class Jobs:
     def list_jobs(
         self, limit: int = 50, offset: int = 0, status: JobStatus | None = None, team_id: str | None = None
     ) -> JobPage:
+        """A team's, the newest first."""
         params = given(limit=str(limit), offset=str(offset), status=status)
         path = path_of("api", "teams", self._team(team_id), "jobs")
         return read(JobPage, self._line.json(Request("GET", path, params=params)))
