@@ -106,7 +106,15 @@ def group_of(config: Config, row: GroupRow, known: Sequence[Model], taken: set[s
         raise Misconfigured(f"MODELS_FILE: the group {row.name!r} has the name of a model; rename it")
     found = [member_of(row, member, known) for member in row.members]
     members = [
-        Member(model.owned_by, model.provider, model.upstream_name, member.rank, member.weight, model.price)
+        Member(
+            model.owned_by,
+            model.provider,
+            model.upstream_name,
+            member.rank,
+            member.weight,
+            model.price,
+            model.name,
+        )
         for member, model in zip(row.members, found, strict=True)
     ]
     context = config.context_tokens.get(row.name, min(model.context_tokens for model in found))

@@ -129,10 +129,11 @@ class Try:
 @dataclass(frozen=True, slots=True)
 class Route:
     """The upstreams that were asked, in their order; the last one answers, unless all failed. `price` is
-    what its tokens cost, where that is known."""
+    what its tokens cost, `model` which one of a group's it is, where that is known."""
 
     tries: tuple[Try, ...]
     price: Price | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,8 @@ class Billing:
         if log.header.owner.startswith(OWNER):
             route = log.route
             price = route.price if route else price_of(self._models, log.header.model)
-            self._settler.settle(outcome_of(log.header.stream_id, closing, price))
+            model = route.model if route else None
+            self._settler.settle(outcome_of(log.header.stream_id, closing, price, model))
 
     def withdraw(self, log: Log) -> None:
         if log.header.owner.startswith(OWNER):

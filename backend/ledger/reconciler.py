@@ -79,10 +79,11 @@ class Reconciler:
         """As its closing says; where that does not tell what was generated, it is counted here. Of a stream
         that is gone only the prompt is known."""
         closing = log.closing if log else None
-        known = log.route.price if log and log.route else None
-        price = known or price_of(self._models, call.model)
+        route = log.route if log else None
+        model = route.model if route else None
+        price = (route.price if route else None) or price_of(self._models, call.model)
         if log is not None and closing is not None and (closing.usage is not None or not log.offset):
-            return outcome_of(call.stream_id, closing, price)
+            return outcome_of(call.stream_id, closing, price, model)
         text = "".join(map(generated_in, log.read(0).entries)) if log else ""
         written = self._runtime.offload(lambda: self._count_tokens(text)) if text else 0
         usage = Usage(call.prompt_tokens, written, call.prompt_tokens + written, estimated=True)
@@ -93,6 +94,7 @@ class Reconciler:
             completion_tokens=usage.completion_tokens,
             micro_usd=cost_of(usage, price),
             error=closing.error if isinstance(closing, Failed) else GONE,
+            model=model,
         )
 
 

@@ -26,8 +26,8 @@ PAUSING = "All that could answer have asked for a pause; ask again in {:.0f} s"
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One of a group: `model` is the name its upstream knows. Of those with the same `rank` each comes
-    first as often as its `weight` says; the next rank is for when they fail."""
+    """One of a group: `model` is the name its upstream knows, `known_as` the one callers do. Of those with
+    the same `rank` each comes first as often as its `weight` says; the next rank is for when they fail."""
 
     name: str
     provider: Provider
@@ -35,6 +35,7 @@ class Member:
     rank: int = 0
     weight: float = 1
     price: Price | None = None
+    known_as: str | None = None
 
 
 @dataclass(slots=True)
@@ -82,7 +83,7 @@ class Group:
                         if not begun:
                             begun = True
                             self._answers(member)
-                            yield Route((*failed, Try(member.name)), member.price)
+                            yield Route((*failed, Try(member.name)), member.price, member.known_as)
                         yield piece
                 if begun or stop.requested:
                     return

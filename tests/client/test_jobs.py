@@ -249,12 +249,13 @@ def test_what_a_team_may_not_do_is_said_before_a_model_is_asked(
 
 def test_jobs_and_their_costs_are_read(client: Any, team: str) -> None:
     first, second = client.create_job("chat"), client.create_job("report", metadata={"a": 1})
-    called = client.chat("demo", HELLO, job_id=first)
+    called = client.chat("chat-fast", HELLO, job_id=first)
     assert client.get_job(first).status == "in_progress"
     assert client.get_job().job_id == client.job_id == second
     assert client.update_metadata({"b": 2}).metadata == {"a": 1, "b": 2}
     costs = client.job_costs(first)
     assert (costs.job_id, costs.status) == (first, "in_progress")
+    assert (costs.calls[0].model_group, costs.calls[0].model) == ("chat-fast", "demo"), "who answered"
     assert costs.calls[0].cost_usd == costs.costs.total_cost_usd == called.metadata.cost_usd > 0
     assert [job.job_id for job in client.list_jobs(limit=5).jobs] == [second, first], "the newest first"
     page = client.list_jobs(limit=1, offset=1)

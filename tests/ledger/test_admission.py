@@ -89,10 +89,11 @@ def test_a_question_is_a_job_of_one_call(world: World) -> None:
     assert world.room == [TEAM]
     assert world.free() == (4, 1, 0)
     assert world.settler.running == ["s"]
-    asked.log.route = Route((Try("parley"),), PRICE)
+    asked.log.route = Route((Try("parley"),), PRICE, "big")
     world.billing.settle(asked.log, finished())
     call, job = world.desk.ledger.call("s"), world.desk.ledger.job("acme", "s")
     assert (call.state, call.prompt_tokens, call.completion_tokens, call.micro_usd) == ("done", 10, 5, 20)
+    assert (call.model_group, call.model) == ("demo", "big"), "who was asked, and who answered"
     assert (job.status, job.job_type, job.charged) == ("completed", "chat", 1)
     assert (world.free(), world.settler.running) == ((4, 0, 1), [])
     world.billing.settle(asked.log, finished("length"))

@@ -175,10 +175,10 @@ def test_weights_may_be_as_small_as_they_like() -> None:
     assert 0.70 < first["a"] / 2000 < 0.80
 
 
-def test_the_price_is_that_of_who_answers() -> None:
+def test_the_name_and_the_price_are_those_of_who_answers() -> None:
     price = Price(1, 2, 1)
-    dear = member("a", Route((Try("x"),)), *FINE, price=price)
-    assert read(group(dear))[0][0] == Route((Try("a"),), price)
+    dear = member("a", Route((Try("x"),)), *FINE, price=price, known_as="big")
+    assert read(group(dear))[0][0] == Route((Try("a"),), price, "big")
 
 
 def test_a_stop_ends_it_and_nobody_else_is_asked() -> None:
