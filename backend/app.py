@@ -146,7 +146,9 @@ def build(
     app.register_blueprint(chat.blueprint(engine, chat_limits, meters))
     app.register_blueprint(sessions.blueprint(conversations))
     app.register_blueprint(openai.blueprint(engine, completion_bounds(config), catalog, meters))
-    app.register_blueprint(jobs.blueprint(engine, desk, completion_bounds(config), runtime, meters))
+    app.register_blueprint(
+        jobs.blueprint(engine, desk, reconciler.settle_left, completion_bounds(config), runtime, meters)
+    )
     app.register_blueprint(teams.blueprint(desk, runtime))
     app.register_blueprint(admin.blueprint(desk, grouping, keyring))
     app.register_blueprint(ops.blueprint(engine, kept.sessions, about))

@@ -61,6 +61,15 @@ class Reconciler:
             except Exception:  # the others are not to wait for it
                 logger.exception("a call, left behind, could not be settled", extra=named(call))
 
+    def settle_left(self, team_id: str, job_id: str) -> None:
+        """Settle those calls of a job whose answers were closed for a process that had died, without waiting
+        for their leases to be over. Raises NotFound and Unavailable."""
+        for call in self._desk.ledger.calls(team_id, job_id):
+            log = self._log_of(call) if call.settled_at is None else None
+            closing = log.closing if log else None
+            if isinstance(closing, Failed) and closing.state == "interrupted":
+                self._settle(call)
+
     def _settle(self, call: Call) -> None:
         log = self._log_of(call)
         if log is not None and log.closing is None:

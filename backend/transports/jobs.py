@@ -15,7 +15,7 @@ from backend.chat.ids import new_id
 from backend.chat.log import Log
 from backend.chat.ports import Runtime
 from backend.ledger.desk import Desk
-from backend.ledger.records import Call, Job, NewJob, Once
+from backend.ledger.records import Call, NewJob, Once
 from backend.telemetry.meters import Meters
 from backend.transports import web
 from backend.transports.completing import Completing, route_headers
@@ -31,13 +31,21 @@ from backend.wire.sse import read_after
 BILL_S = 10.0
 """How long a completed job is waited for whose calls are yet to end."""
 BILL_POLL_S = 0.05
+LEFT_POLL_S = 1.0
+"""How often it is looked meanwhile whether a call's process has died."""
 NO_JOB = "There is no such job"
 NO_TEAM = "There is no such team"
 
 
 def blueprint(
-    engine: Engine, desk: Desk, bounds: CompletionBounds, runtime: Runtime, meters: Meters
+    engine: Engine,
+    desk: Desk,
+    settle_left: Callable[[str, str], None],
+    bounds: CompletionBounds,
+    runtime: Runtime,
+    meters: Meters,
 ) -> Blueprint:
+    """`settle_left` settles the calls of a team's job that nobody else will."""
     door = Blueprint("jobs", __name__, url_prefix="/api")
     answers = Completing(engine, meters, "jobs", fault, call_headers)
 
@@ -76,7 +84,7 @@ def blueprint(
 
         def spelled(fields: dict[str, Any], closing: Finished) -> dict[str, Any]:
             job_id = log.header.stream_id
-            bill = wire.result_fields(billed(lambda: desk.ledger.job(own_team(), job_id)))
+            bill = wire.result_fields(billed(own_team(), job_id))
             ended = {name: bill[name] for name in ("status", "completed_at", "costs", "credits_remaining")}
             return {**called(log, job_id, fields, closing), **ended}
 
@@ -89,7 +97,7 @@ def blueprint(
         asked = parse(calls.EndBody, body)
         again = once(team_id, f"complete {job_id}", body)
         desk.ledger.end_job(team_id, job_id, asked.status, asked.metadata, asked.error_message, again)
-        return jsonify(wire.result_fields(billed(lambda: desk.ledger.job(team_id, job_id))))
+        return jsonify(wire.result_fields(billed(team_id, job_id)))
 
     @door.get("/jobs/<job_id>")
     def read(job_id: str) -> Response:
@@ -146,11 +154,17 @@ def blueprint(
         except Unavailable:
             return None
 
-    def billed(find: Callable[[], Job]) -> dict[str, Any]:
+    def billed(team_id: str, job_id: str) -> dict[str, Any]:
         """The bill of a job that has ended, once what it must pay for has, too."""
-        until_s = runtime.monotonic() + BILL_S
-        while (job := find()).bill is None:
-            if runtime.monotonic() >= until_s or web.client_gone()():
+        looks_s = runtime.monotonic()
+        until_s = looks_s + BILL_S
+        while (job := desk.ledger.job(team_id, job_id)).bill is None:
+            now_s = runtime.monotonic()
+            if now_s >= looks_s:
+                settle_left(team_id, job_id)
+                looks_s = now_s + LEFT_POLL_S
+                continue
+            if now_s >= until_s or web.client_gone()():
                 raise Unavailable("This job has ended, and a call of it is yet to; ask again for the bill")
             runtime.sleep(BILL_POLL_S)
         return dict(job.bill)

@@ -14,31 +14,49 @@ Outcome: TypeAlias = Literal["completed", "failed"]
 JobStatus: TypeAlias = Literal["pending", "in_progress", "completed", "failed"]
 
 
-class Job(Reading):
+class JobCreated(Reading):
+    """A job that was made."""
+
     job_id: str
-    team_id: str | None = None
-    user_id: str | None = None
-    job_type: str | None = None
+    team_id: str
     status: JobStatus
-    metadata: dict[str, Any] | None = None
-    created_at: datetime | None = None
+    created_at: datetime
+
+
+class Job(JobCreated):
+    """A job. If it has not ended by `expires_at`, it fails; `credits_held` are its team's until it has."""
+
+    user_id: str | None = None
+    job_type: str
+    metadata: dict[str, Any]
+    error_message: str | None = None
+    started_at: datetime | None = None
     completed_at: datetime | None = None
+    expires_at: datetime | None = None
+    credits_held: int = 0
+    credits_charged: int = 0
 
 
 class JobPage(Reading):
+    """The newest first."""
+
     jobs: list[Job]
+    limit: int | None = None
+    offset: int | None = None
 
 
 class CallResponse(Reading):
     content: str | None = None
-    finish_reason: str | None = None
+    finish_reason: str
     tool_calls: list[dict[str, Any]] | None = None
 
 
 class CallMetadata(Reading):
-    tokens_used: int | None = None
-    latency_ms: float | None = None
-    model: str | None = None
+    """`model` is the name that was asked for. `cost_usd` is None if it is yet to be recorded."""
+
+    tokens_used: int
+    latency_ms: float
+    model: str
     cost_usd: float | None = None
 
 
@@ -46,41 +64,48 @@ class CallResult(Completion):
     """One model call of a job: OpenAI's completion, and what the job knows of it."""
 
     call_id: str
-    response: CallResponse = Field(default_factory=CallResponse)
-    metadata: CallMetadata = Field(default_factory=CallMetadata)
+    job_id: str | None = None
+    response: CallResponse
+    metadata: CallMetadata
 
 
 class Call(Reading):
-    """As a job's bill names it."""
+    """As a job's bill names it. `state` is running, done, stopped, cut, failed or interrupted; `latency_ms`
+    is None while it runs."""
 
     call_id: str
     purpose: str | None = None
     model_group: str | None = None
-    tokens: int | None = None
+    model: str | None = None
+    state: str | None = None
+    tokens: int
     latency_ms: float | None = None
     cost_usd: float | None = None
     error: str | None = None
 
 
 class Costs(Reading):
-    total_calls: int = 0
-    successful_calls: int = 0
-    failed_calls: int = 0
-    total_tokens: int = 0
-    total_cost_usd: float = 0.0
-    avg_latency_ms: float | None = None
-    credit_applied: bool | None = None
-    credits_remaining: int | None = None
+    """`credit_applied` says whether the team was charged, `credits_remaining` what it has left."""
+
+    total_calls: int
+    successful_calls: int
+    failed_calls: int
+    total_tokens: int
+    total_cost_usd: float
+    avg_latency_ms: float
+    credit_applied: bool
+    credits_remaining: int
 
 
 class JobResult(Reading):
-    """A job that has ended."""
+    """A job that has ended, and its bill."""
 
     job_id: str
     status: Outcome
-    completed_at: datetime | None = None
+    completed_at: datetime
     total_calls: int
-    credits_remaining: int | None = None
+    credits_charged: int | None = None
+    credits_remaining: int
     costs: Costs
     calls: list[Call]
 
@@ -89,8 +114,9 @@ class JobCosts(Reading):
     """What a job has cost so far, call by call."""
 
     job_id: str
-    costs: Costs = Field(default_factory=Costs)
-    calls: list[Call] = Field(default_factory=list)
+    status: JobStatus | None = None
+    costs: Costs
+    calls: list[Call]
 
 
 class OneCallJob(CallResult):
@@ -98,8 +124,9 @@ class OneCallJob(CallResult):
 
     job_id: str
     status: JobStatus
-    costs: Costs = Field(default_factory=Costs)
-    credits_remaining: int | None = None
+    completed_at: datetime | None = None
+    costs: Costs
+    credits_remaining: int
 
 
 class UsageSummary(Reading):
@@ -118,14 +145,27 @@ class JobTypeUsage(Reading):
     cost_usd: float
 
 
+class ModelUsage(Reading):
+    calls: int
+    tokens: int
+    cost_usd: float
+    avg_ttft_ms: float | None = None
+
+
+class DayUsage(ModelUsage):
+    credits: int
+
+
 class TeamUsage(Reading):
-    """`period` is a month, `2026-11`, or a day, `2026-11-20`, in UTC."""
+    """`period` is a month, `2026-11`, or a day, `2026-11-20`, in UTC; `days` are those with something in
+    them."""
 
     team_id: str
     period: str
     summary: UsageSummary
     job_types: dict[str, JobTypeUsage]
-    models: dict[str, Any]
+    models: dict[str, ModelUsage]
+    days: dict[str, DayUsage] = Field(default_factory=dict)
 
 
 class ModelDay(Reading):

@@ -11,8 +11,9 @@ from uuid import uuid4
 
 import pytest
 
-from parley_client import ConnectionLost, Interrupted, NotFound, Patience, Reset, Token, Unreachable
-from tests.client.cutting import cutting
+from parley_client import Chunk, ConnectionLost, Interrupted, NotFound, Patience, Reset, Token, Unreachable
+from tests.books import books_of
+from tests.client.faulty import Fault, faulty_line_to
 from tests.client.twins import Connect
 from tests.clients import ask
 from tests.conftest import StartServer
@@ -46,22 +47,22 @@ def test_a_line_may_break_between_any_two_bytes_of_an_event(connect: Connect, se
     wire = on_the_wire(server, stream_id)
     event = wire.index(f"id: {stream_id}:2".encode())
     everywhere = {*range(event - 4, wire.index(b"\n\n", event) + 4), *range(0, len(wire), 41)}
-    with cutting(server.port) as line:
-        client = connect(line.url, alone=True)
+    with faulty_line_to(server.port) as line:
+        client = connect(line.url)
         for at in sorted(everywhere):
-            line.limits, line.by_reset = [at], bool(at % 2)
+            line.faults = [Fault(breaks_after=at, by_reset=bool(at % 2))]
             exact(list(client.resume(stream_id)), text)
-    assert line.made >= 2 * len(everywhere) - 1
+    assert len(line.requests) >= 2 * len(everywhere) - 1
 
 
 def test_a_question_whose_answer_is_cut_again_and_again_is_asked_once(
     connect: Connect, server: Server
 ) -> None:
     dice = random.Random(7)
-    with cutting(server.port) as line:
-        client = connect(line.url, alone=True)
+    with faulty_line_to(server.port) as line:
+        client = connect(line.url)
         for number in range(8):
-            line.limits = [dice.randint(0, 1500) for _ in range(12)]
+            line.faults = [Fault(breaks_after=dice.randint(0, 1500)) for _ in range(12)]
             stream = client.stream_chat(f"[[demo tokens=60]] {number}?", uuid4().hex)
             exact(list(stream), stream.done.full_response)
             asked = [message.role for message in client.sessions.messages(stream.session_id)]
@@ -73,10 +74,10 @@ def test_chunks_go_on_over_a_line_that_breaks_anywhere(connect: Connect, server:
     options = {"stream_options": {"include_usage": True}}
     expected = [chunk.choices for chunk in connect(server.url).completion_stream(question, **options)]
     dice = random.Random(11)
-    with cutting(server.port) as line:
-        client = connect(line.url, alone=True)
+    with faulty_line_to(server.port) as line:
+        client = connect(line.url)
         for _ in range(6):
-            line.limits = [dice.randint(0, 3000) for _ in range(8)]
+            line.faults = [Fault(breaks_after=dice.randint(0, 3000)) for _ in range(8)]
             stream = client.completion_stream(question, **options)
             chunks = list(stream)
             assert [chunk.choices for chunk in chunks] == expected
@@ -117,11 +118,20 @@ def test_an_end_without_an_end_leads_back(
 ) -> None:
     """A server on Redis sends its readers away at once; they come back to the one that follows it."""
     server = start_server(DEMO_TOKENS_PER_SECOND="50", STORE_URL=redis_url, LEASE_S="3")
-    stream = connect(server.url).stream_chat("[[demo tokens=60]] Say hello")
-    events = [next(stream) for _ in range(5)]
-    assert server.stop() == 0
-    server.restart()
-    exact(events + list(stream), stream.text)
+    with books_of(server) as books:
+        client = connect(server.url, books.team(), "acme")
+        client.create_job("chat")
+        stream = client.stream_chat("[[demo tokens=60]] Say hello")
+        call = client.chat_stream("demo", [{"role": "user", "content": "[[demo tokens=60]] Say hello"}])
+        events = [(next(stream), next(call))[0] for _ in range(5)]
+        assert server.stop() == 0
+        server.restart()
+        exact(events + list(stream), stream.text)
+        assert len([*call]) > 50
+        assert call.text == stream.text
+        bill = client.complete_job()
+        assert [(each.call_id, each.state) for each in bill.calls] == [(call.call_id, "done")]
+        assert client.usage(f"{bill.completed_at:%Y-%m}").summary.total_calls == 2
 
 
 def test_an_answer_that_is_nowhere_any_more_is_said_so(connect: Connect, start_server: StartServer) -> None:
@@ -151,22 +161,30 @@ def test_a_silent_line_counts_as_broken(connect: Connect, server: Server) -> Non
 def test_after_a_kill_it_is_set_back_to_what_was_kept_and_told(
     connect: Connect, start_server: StartServer
 ) -> None:
-    server = start_server(DEMO_TOKENS_PER_SECOND="200")
-    client = connect(server.url)
+    server = start_server(DEMO_TOKENS_PER_SECOND="200", LEASE_S="3")
     question = "[[demo tokens=2000]] Say hello"
-    stream = client.stream_chat(question, "killed")
-    chunks = client.completion_stream([{"role": "user", "content": question}])
-    events = [(next(stream), next(chunks))[0] for _ in range(150)]
-    server.kill()
-    server.restart()
-    for broken_off in (stream, chunks):
-        with pytest.raises(Interrupted) as broken:
-            for event in broken_off:
-                events.append(event)
-        assert (broken.value.status, broken.value.stream_id) == (503, broken_off.stream_id)
-    assert all(isinstance(event, Token | Reset) for event in events)
-    assert client.sessions.messages("killed")[-1].content == stream.text
-    assert client.stream_chat("[[demo tokens=3 tps=0]] And now?", "killed").read().tokens == 3
+    messages = [{"role": "user", "content": question}]
+    with books_of(server) as books:
+        client = connect(server.url, books.team(), "acme")
+        client.create_job("chat")
+        stream = client.stream_chat(question, "killed")
+        chunks = client.completion_stream(messages)
+        call = client.chat_stream("demo", messages)
+        for _ in range(150):
+            assert isinstance(next(stream), Token)
+            next(chunks), next(call)
+        server.kill()
+        server.restart()
+        for broken_off in (stream, chunks, call):
+            with pytest.raises(Interrupted) as broken:
+                for event in broken_off:
+                    assert isinstance(event, Token | Reset | Chunk)
+            assert (broken.value.status, broken.value.stream_id) == (503, broken_off.stream_id)
+        assert client.sessions.messages("killed")[-1].content == stream.text
+        assert client.stream_chat("[[demo tokens=3 tps=0]] And now?", "killed").read().tokens == 3
+        bill = client.complete_job()
+        assert [(each.call_id, each.state) for each in bill.calls] == [(call.call_id, "interrupted")]
+        assert bill.costs.total_tokens > 50, bill
 
 
 def test_a_drained_server_is_read_to_the_end_and_a_restarted_one_goes_on(
@@ -174,9 +192,9 @@ def test_a_drained_server_is_read_to_the_end_and_a_restarted_one_goes_on(
 ) -> None:
     """With SQLite nobody else could go on with a running answer: it is let run."""
     server = start_server()
-    with cutting(server.port) as line:
-        client = connect(line.url, alone=True)
-        line.limits = [900]
+    with faulty_line_to(server.port) as line:
+        client = connect(line.url)
+        line.faults = [Fault(breaks_after=900)]
         ended = client.stream_chat("[[demo tokens=40 tps=0]] Say hello")
         had = [next(ended)]
         running = client.stream_chat("[[demo tokens=60 tps=100]] Say hello")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -15,10 +14,9 @@ from pydantic import BaseModel, Field
 from parley_client import InvalidOutput
 from parley_client.partial import partial
 from parley_client.schema import response_format
-from tests.client.twins import Connect
-from tests.fakes.jobs import KEY, TEAM, JobsServer, serving
+from tests.fakes.questions import Questions
+from tests.fakes.upstream import Script, answer
 
-ASK = [{"role": "user", "content": "Ada is 36"}]
 ADA = '{"name": "Ada", "age": 36}'
 
 
@@ -43,72 +41,85 @@ class Team(BaseModel):
 
 
 @pytest.fixture
-def jobs() -> JobsServer:
-    return JobsServer()
+def extracting(client: Any) -> Any:
+    """With a job under way."""
+    client.create_job("extract")
+    return client
 
 
-@pytest.fixture
-def client(jobs: JobsServer, connect: Connect) -> Iterator[Any]:
-    with serving(jobs) as url:
-        client = connect(url, KEY, TEAM)
-        client.create_job("extract")
-        yield client
+def in_pieces(text: str) -> Script:
+    return answer([text[at : at + 3] for at in range(0, len(text), 3)])
 
 
-def test_a_valid_answer_is_an_instance(client: Any, jobs: JobsServer) -> None:
-    jobs.texts = [ADA]
-    assert client.structured_output("chat-fast", ASK, Person, temperature=0.1) == Person(name="Ada", age=36)
-    body = jobs.generations[0].body
-    assert body["temperature"] == 0.1
-    assert body["response_format"]["json_schema"]["strict"] is True
-    jobs.texts = [f"```json\n{ADA}\n```"]
-    assert client.structured_output("chat-fast", ASK, response_model=Person).age == 36
+@pytest.mark.server
+def test_a_valid_answer_is_an_instance(extracting: Any, questions: Questions) -> None:
+    asked = questions.new(in_pieces(ADA), in_pieces(f"```json\n{ADA}\n```"))
+    person = extracting.structured_output("scripted", asked.messages, Person, temperature=0.1)
+    assert person == Person(name="Ada", age=36)
+    assert asked.body["temperature"] == 0.1
+    assert asked.body["response_format"] == response_format(Person)
+    assert extracting.structured_output("scripted", asked.messages, response_model=Person).age == 36
+    assert asked.calls == 2
 
 
+@pytest.mark.server
+def test_the_built_in_model_keeps_to_a_schema(extracting: Any) -> None:
+    asked = [{"role": "user", "content": "Who is in it?"}]
+    team = extracting.structured_result("chat-fast", asked, Team)
+    assert len(team.attempts) == 1
+    assert extracting.structured_output_stream("chat-fast", asked, Team).result().value == team.value
+
+
+@pytest.mark.server
 def test_an_answer_that_is_not_valid_is_asked_for_again_with_what_was_wrong(
-    client: Any, jobs: JobsServer
+    extracting: Any, questions: Questions
 ) -> None:
-    jobs.texts = ["I think Ada", '{"name": "Ada", "age": 200}', ADA]
-    result = client.structured_result("chat-fast", ASK, Person, purpose="person")
+    asked = questions.new(*map(in_pieces, ["I think Ada", '{"name": "Ada", "age": 200}', ADA]))
+    result = extracting.structured_result("scripted", asked.messages, Person, purpose="person")
     assert result.value == Person(name="Ada", age=36)
-    assert [attempt.call_id for attempt in result.attempts] == ["call-1", "call-2", "call-3"]
     assert [attempt.error is None for attempt in result.attempts] == [False, False, True]
     assert "age: Input should be less than or equal to 150" in str(result.attempts[1].error)
-    bill = client.job_costs()
+    bill = extracting.job_costs()
+    assert [attempt.call_id for attempt in result.attempts] == [call.call_id for call in bill.calls]
     assert [attempt.cost_usd for attempt in result.attempts] == [call.cost_usd for call in bill.calls]
     assert result.cost_usd == pytest.approx(bill.costs.total_cost_usd)
     assert result.tokens == bill.costs.total_tokens
-    told = jobs.generations[2].body["messages"]
+    assert {call.purpose for call in bill.calls} == {"person"}
+    told = asked.body["messages"]
     assert [message["role"] for message in told] == ["user", "assistant", "user", "assistant", "user"]
     assert "less than or equal to 150" in told[-1]["content"]
     assert told[3]["content"] == '{"name": "Ada", "age": 200}'
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
-def test_it_gives_up_and_says_what_every_attempt_cost(client: Any, jobs: JobsServer, streamed: bool) -> None:
-    jobs.texts = ["no"]
+def test_it_gives_up_and_says_what_every_attempt_cost(
+    extracting: Any, questions: Questions, streamed: bool
+) -> None:
+    asked = questions.new(in_pieces("no"))
     with pytest.raises(InvalidOutput, match="3 attempts") as invalid:
         if streamed:
-            list(client.structured_output_stream("chat-fast", ASK, Person))
+            list(extracting.structured_output_stream("scripted", asked.messages, Person))
         else:
-            client.structured_output("chat-fast", ASK, Person)
+            extracting.structured_output("scripted", asked.messages, Person)
     assert [attempt.text for attempt in invalid.value.attempts] == ["no"] * 3
     assert all(attempt.cost_usd and attempt.tokens for attempt in invalid.value.attempts)
     with pytest.raises(InvalidOutput, match="1 attempts"):
-        client.structured_output("chat-fast", ASK, Person, re_asks=0)
-    assert len(jobs.generations) == 4
+        extracting.structured_output("scripted", asked.messages, Person, re_asks=0)
+    assert asked.calls == 4
 
 
-def test_a_model_is_shown_while_it_grows(client: Any, jobs: JobsServer) -> None:
-    jobs.texts = ['{"name": "Ada', ADA]
-    stream = client.structured_output_stream("chat-fast", ASK, Person)
+@pytest.mark.server
+def test_a_model_is_shown_while_it_grows(extracting: Any, questions: Questions) -> None:
+    asked = questions.new(*map(in_pieces, ['{"name": "Ada', ADA]))
+    stream = extracting.structured_output_stream("scripted", asked.messages, Person)
     grown = list(stream)
     assert all(isinstance(person, Person) for person in grown)
     ages = [person.age for person in grown]
     assert set(ages) == {None, 36}, "half a number is not shown"
     assert grown[-1] == stream.value == Person(name="Ada", age=36)
     assert [attempt.error is None for attempt in stream.attempts] == [False, True]
-    again = client.structured_output_stream("chat-fast", ASK, Person).result()
+    again = extracting.structured_output_stream("scripted", asked.messages, Person).result()
     assert again.value == stream.value
     assert again.cost_usd > 0
     assert again.attempts[0].usage.total_tokens == again.tokens

@@ -239,3 +239,30 @@ def test_leases_of_what_runs_here_are_renewed(world: World) -> None:
     world.reconciler.tend()
     assert world.desk.ledger.call("s").leased_until > before
     assert world.settler.running == ["s"]
+
+
+@pytest.mark.parametrize(
+    ("closing", "state"),
+    [
+        (Failed("interrupted", 503, "gone", 2, AT), "interrupted"),
+        (Failed("upstream_error", 502, "broke off", 2, AT), "running"),
+        (finished(), "running"),
+        (None, "running"),
+    ],
+    ids=["died", "failed", "finished", "runs"],
+)
+def test_who_waits_for_a_bill_waits_for_no_lease_of_the_dead(
+    world: World, closing: Failed | Finished | None, state: str
+) -> None:
+    """What ended otherwise is for its own process to settle, which knows who answered."""
+    world.team()
+    world.desk.ledger.open_job(NewJob("j", "acme", "chat"))
+    asked = world.ask(call=JobCall("j"))
+    world.billing.admit(asked)
+    world.settler.forget("s")
+    if closing:
+        world.streams.close(asked.log, closing)
+    world.desk.ledger.end_job("acme", "j", "completed")
+    world.reconciler.settle_left("acme", "j")
+    assert world.desk.ledger.call("s").state == state
+    assert (world.desk.ledger.job("acme", "j").bill is not None) == (state == "interrupted")

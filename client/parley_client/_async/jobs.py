@@ -12,6 +12,7 @@ from parley_client.jobs import (
     DailyUsage,
     Job,
     JobCosts,
+    JobCreated,
     JobPage,
     JobResult,
     JobStatus,
@@ -42,11 +43,14 @@ class AsyncJobs:
         job_type: str,
         user_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
     ) -> str:
-        """A new job's id. Not repeated when the line breaks, or there might be two."""
+        """A new job's id; with the same key, that of the job made before."""
         body = given(team_id=self.team_id, user_id=user_id, job_type=job_type, metadata=metadata)
-        request = Request("POST", "/api/jobs/create", body, repeatable=False)
-        self.job_id = read(Job, await self._line.json(request)).job_id
+        headers = {IDEMPOTENCY_KEY: idempotency_key or new_key()}
+        request = Request("POST", "/api/jobs/create", body, headers=headers)
+        self.job_id = read(JobCreated, await self._line.json(request)).job_id
         return self.job_id
 
     async def chat(
@@ -161,6 +165,7 @@ class AsyncJobs:
     async def list_jobs(
         self, limit: int = 50, offset: int = 0, status: JobStatus | None = None, team_id: str | None = None
     ) -> JobPage:
+        """A team's, the newest first."""
         params = given(limit=str(limit), offset=str(offset), status=status)
         path = path_of("api", "teams", self._team(team_id), "jobs")
         return read(JobPage, await self._line.json(Request("GET", path, params=params)))
