@@ -100,9 +100,11 @@ class Writer:
 
     def _write(self, task: Task) -> Ended | None:
         """Append what comes until the model ends or a cap is passed; None when stopped."""
-        if self.stop.requested:
+        if self.stop.requested and not self._begun_at:
             return None
         self._prompt = prompt = self._prompt_of(task)
+        if self.stop.requested:
+            return None  # it was read by whoever began
         entries_left, chars_left = task.max_entries - self._spent, task.max_chars - self.log.size
         if entries_left <= 0:
             return Ended("length")

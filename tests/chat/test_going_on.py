@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -125,6 +126,24 @@ def test_one_that_has_all_it_may_have_is_not_asked_for_more() -> None:
     closing = world.ended()
     assert isinstance(closing, Finished)
     assert (closing.finish_reason, provider.prompts) == ("length", [])
+
+
+def test_one_that_is_stopped_before_it_goes_on_has_used_what_was_written_before() -> None:
+    provider = saying("more")
+    world = World(provider)
+    world.streams.leave(world.header, ["one", " two"])
+    begun: list[Callable[[], None]] = []
+    spawn, world.runtime.spawn = world.runtime.spawn, begun.append  # type: ignore[method-assign]
+    world.engine.recover()
+    world.engine.stop_here("t", "stopped")
+    world.runtime.spawn = spawn  # type: ignore[method-assign]
+    for work in begun:
+        work()
+    closing = world.ended()
+    assert isinstance(closing, Finished)
+    assert (closing.finish_reason, provider.prompts) == ("stopped", [])
+    assert closing.usage.completion_tokens == 2
+    assert closing.usage.prompt_tokens > 0
 
 
 def test_it_counts_for_its_caller_while_it_runs_whatever_the_limit() -> None:

@@ -23,6 +23,7 @@ from tests.server.test_jobs_processes import SIZE, asked, question, sharing
 from tests.servers import Server
 
 pytestmark = pytest.mark.server
+RUNTIMES = ("gevent",)
 
 LOCKED_S = 4.0
 

@@ -17,6 +17,7 @@ from tests.server import paying
 from tests.server.paying import OF_A_JOB, PLENTY, STREAMED, TOKENS, WHOLE, Asking, Raw, words
 from tests.server.test_jobs import send
 from tests.servers import Server, servers, several
+from tests.sockets import Socket
 
 pytestmark = pytest.mark.server
 
@@ -114,6 +115,28 @@ def test_a_question_sent_twice_at_every_moment_is_generated_and_paid_for_once(
     until(lambda: books.credits(team_id).held == 0, "it is settled")
     assert books.charges(team_id) == [37]
     assert [call.tokens for call in books.calls(team_id)] == [37]
+
+
+def test_a_question_over_several_sockets_is_paid_for_once(
+    till: Server, books: Books, questions: Questions
+) -> None:
+    key, ends = books.team("sockets", PLENTY, TOKENS), Event()
+    question = questions.new([head(), chunk("word0 "), gate(ends), finish(), usage(30, 7), DONE, end()])
+    asking = {"message": question.text, "model": "weak", "session_id": "s", "idempotency_key": "k"}
+    sockets = [Socket(till, key) for _ in range(4)]
+    try:
+        said = [socket.call("chat_stream", asking) for socket in sockets[:3]]
+    finally:
+        ends.set()
+    for socket in sockets[:3]:
+        assert socket.answer()[-1][0] == "chat_complete"
+    said.append(sockets[3].call("chat_stream", asking))
+    assert len({answer["stream_id"] for answer in said}) == 1
+    other = sockets[0].call("chat_stream", {**asking, "message": "another"})
+    assert other["type"] == "idempotency_mismatch"
+    assert question.calls == 1
+    assert books.settled(said[0]["stream_id"]).tokens == 37
+    assert books.charges("sockets") == [37]
 
 
 def test_making_and_ending_a_job_twice_is_making_and_ending_one(till: Server, books: Books) -> None:
