@@ -187,6 +187,8 @@ class DailyUsage(Reading):
     team_id: str
     period: str
     usage: list[ModelDay]
+    limit: int
+    offset: int
 
 
 class Credits(Reading):
@@ -214,9 +216,18 @@ class CreditLedger(Reading):
     team_id: str
     credits: Credits
     entries: list[CreditEntry]
+    limit: int
+    offset: int
 
 
 class Team(Reading):
+    """Who pays, and how; `model_groups` None: it may use all."""
+
     team_id: str
-    budget_mode: str
+    budget_mode: Literal["job_based", "consumption_usd", "consumption_tokens"]
+    credits_per_dollar: int
+    tokens_per_credit: int
+    rate_limit: str | None
+    model_groups: list[str] | None
+    created_at: datetime
     credits: Credits
