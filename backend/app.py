@@ -128,6 +128,7 @@ def build(
     )
     reconciler = Reconciler(desk, settler, kept.streams, catalog, runtime, count_tokens, config.call_lease_s)
     meters.count_running(lambda: engine.live_count)
+    meters.count_settling(lambda: settler.settling)
     introduce(kept.peers, engine.stop_here, rooms.hear)
     if not kept.peers.shared:
         engine.recover()

@@ -18,13 +18,14 @@ PAUSES_S = (0.2, 1.0, 5.0)
 
 
 class Settler:
-    """The lock guards `_running`: the calls begun here that the ledger does not know to have ended, of which
-    the leases are to be renewed."""
+    """The lock guards `_running`, the calls begun here that the ledger does not know to have ended, of which
+    the leases are to be renewed, and `_settling`, how many are on their way."""
 
     def __init__(self, desk: Desk, runtime: Runtime) -> None:
         self._desk = desk
         self._runtime = runtime
         self._running: set[str] = set()
+        self._settling = 0
         self._changed = runtime.signal()
         self._lock = Lock()
         self._closed = False
@@ -34,6 +35,11 @@ class Settler:
         """Their stream ids."""
         with self._lock:
             return list(self._running)
+
+    @property
+    def settling(self) -> int:
+        """How many have ended and are not in the ledger yet."""
+        return self._settling
 
     def began(self, stream_id: str) -> None:
         with self._lock:
@@ -57,11 +63,19 @@ class Settler:
         self._closed = True
 
     def _keep_trying(self, outcome: Outcome) -> None:
-        stream_id, tries = outcome.stream_id, 0
-        while not self._tried(outcome) and not self._closed:
-            self._runtime.sleep(PAUSES_S[min(tries, len(PAUSES_S) - 1)])
-            tries += 1
-        self.forget(stream_id)
+        tries = 0
+        self._count(1)
+        try:
+            while not self._tried(outcome) and not self._closed:
+                self._runtime.sleep(PAUSES_S[min(tries, len(PAUSES_S) - 1)])
+                tries += 1
+        finally:
+            self._count(-1)
+        self.forget(outcome.stream_id)
+
+    def _count(self, more: int) -> None:
+        with self._lock:
+            self._settling += more
 
     def _tried(self, outcome: Outcome) -> bool:
         """Whether it needs no further try."""

@@ -54,6 +54,9 @@ class Meters:
         for door in DOORS:
             self._streams_open.labels(door)
         self._running = Gauge("parley_answers_running", "Answers being written", registry=registry)
+        self._settling = Gauge(
+            "parley_calls_settling", "Teams' calls that ended, not in the ledger yet", registry=registry
+        )
         self._refusals = Counter(
             "parley_refusals", "Requests refused, by type of error", ["type", "door"], registry=registry
         )
@@ -64,6 +67,10 @@ class Meters:
     def count_running(self, running: Callable[[], int]) -> None:
         """Whom to ask how many answers are being written."""
         self._running.set_function(running)
+
+    def count_settling(self, settling: Callable[[], int]) -> None:
+        """Whom to ask how many calls wait for the ledger."""
+        self._settling.set_function(settling)
 
     def following(self, door: str) -> AbstractContextManager[object]:
         """While inside, one more reader follows an answer through this door."""

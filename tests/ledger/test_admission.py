@@ -194,8 +194,10 @@ def test_what_cannot_be_settled_is_tried_again_and_waits_for_nobody(
     world.billing.settle(asked.log, finished())
     assert time.monotonic() - started_s < 0.8
     assert world.settler.running == ["s"], "its lease is renewed"
+    assert world.settler.settling == 1
     world.runtime.join()
     assert (ledger.call("s").state, len(tries), world.settler.running) == ("done", 4, [])
+    assert world.settler.settling == 0
 
 
 @pytest.mark.parametrize("how", ["finished", "interrupted", "unbegun", "gone", "running"])

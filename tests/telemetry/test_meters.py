@@ -124,9 +124,11 @@ def test_sockets_refusals_and_running_answers_are_counted(meters: Meters) -> Non
     meters.sockets_open.set(7)
     meters.refused("socket", "rate_limited")
     meters.count_running(lambda: 3)
+    meters.count_settling(lambda: 2)
     assert read(meters, "parley_sockets_open") == 7
     assert read(meters, "parley_refusals_total", type="rate_limited", door="socket") == 1
     assert read(meters, "parley_answers_running") == 3
+    assert read(meters, "parley_calls_settling") == 2
 
 
 def test_the_worst_lag_is_that_of_the_last_15_seconds(meters: Meters, clock: Clock) -> None:
