@@ -90,7 +90,7 @@ def test_a_streamed_call_goes_on_after_any_byte_and_is_generated_once(
     client.create_job("chat")
     expected = [chunk.choices for chunk in client.chat_stream("chat-fast", HELLO)]
     size = line.requests[-1].answer_bytes
-    cuts = range(0, size, 61)
+    cuts = range(0, size, 89)
     for at in cuts:
         line.faults = [Fault("stream", **{way: at}), Fault("stream", **{way: 40})]
         assert [chunk.choices for chunk in client.chat_stream("chat-fast", HELLO)] == expected
