@@ -90,7 +90,7 @@ def test_a_streamed_call_goes_on_after_any_byte_and_is_generated_once(
     client.create_job("chat")
     expected = [chunk.choices for chunk in client.chat_stream("chat-fast", HELLO)]
     size = line.requests[-1].answer_bytes
-    cuts = range(0, size, 61)
+    cuts = range(0, size, 89)
     for at in cuts:
         line.faults = [Fault("stream", **{way: at}), Fault("stream", **{way: 40})]
         assert [chunk.choices for chunk in client.chat_stream("chat-fast", HELLO)] == expected
@@ -122,6 +122,7 @@ def test_a_job_whose_answer_was_lost_is_made_once(client: Any, line: FaultyLine)
     with pytest.raises(IdempotencyMismatch):
         client.create_job("report", idempotency_key="mine")
     assert client.create_job("chat") != job_id, "each has a key of its own"
+    assert len({client.create_job("chat", idempotency_key="…") for _ in range(2)}) == 1
 
 
 def test_what_is_not_safe_is_not_repeated(client: Any, line: FaultyLine) -> None:
@@ -204,7 +205,7 @@ def test_nonsense_is_an_error_of_its_own(client: Any, line: FaultyLine, body: by
 
 
 def test_refusals_have_types(connect: Connect, client: Any, server: Server, books: Books, key: str) -> None:
-    for bad in ("sk-other", "sk-" + "x" * 43, None):
+    for bad in ("sk-other", "sk-" + "x" * 43, "sk-…", None):
         with pytest.raises(Unauthorized):
             connect(server.url, bad).create_job("chat")
     with pytest.raises(Forbidden, match="virtual key"):

@@ -26,7 +26,7 @@ class AsyncLine:
         self.patience = patience
         self._http = httpx.AsyncClient(
             base_url=api_url.rstrip("/"),
-            headers={"Authorization": f"Bearer {token}"} if token else None,
+            headers={b"Authorization": f"Bearer {token}".encode()} if token else None,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
             transport=transport,
         )
@@ -80,7 +80,8 @@ class AsyncLine:
             "url": request.path,
             "json": request.body,
             "params": request.params or None,
-            "headers": request.headers,
+            # httpx sends no text but ASCII; what a header may be is the server's to say.
+            "headers": {name.encode(): value.encode() for name, value in request.headers.items()},
             "timeout": httpx.Timeout(wait_s, connect=patience.connect_s),
         }
 
