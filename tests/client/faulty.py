@@ -64,10 +64,10 @@ class Asked:
         return json.loads(self.body)
 
     def without(self, withheld: set[str]) -> bytes:
+        """As it goes over the wire, but for these headers."""
         fields = [f"{name}: {value}" for name, value in self.headers.items() if name not in withheld]
-        return (
-            "\r\n".join([f"{self.method} {self.path} HTTP/1.1", *fields]).encode() + END_OF_HEAD + self.body
-        )
+        head = "\r\n".join([f"{self.method} {self.path} HTTP/1.1", *fields])
+        return head.encode("latin-1") + END_OF_HEAD + self.body
 
 
 class FaultyLine(Line):
