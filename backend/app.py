@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask
@@ -29,17 +31,15 @@ from backend.chat.ports import Admission, Runtime
 from backend.chat.rooms import Rooms
 from backend.chat.tasks import Limits
 from backend.config import Config
+from backend.ledger import checks
 from backend.ledger.admission import Billing
 from backend.ledger.desk import Desk
 from backend.ledger.grouping import Grouping
-from backend.ledger.keys import FORM, REFUSED
 from backend.ledger.reconciler import Reconciler
 from backend.ledger.settler import Settler
 from backend.models import Offer, offer
 from backend.providers.catalog import Catalog
 from backend.providers.tokens import token_counter
-from backend.reference import asyncapi, openapi
-from backend.reference.schemas import Bounds
 from backend.store_url import HERE, Windows, introduce, stores
 from backend.telemetry.meters import Meters
 from backend.telemetry.siblings import Siblings
@@ -157,11 +157,10 @@ def build(
     expose = siblings.together if siblings else meters.exposition
     behind_proxy = config.trusted_proxies > 0
     app.register_blueprint(metrics.blueprint(expose, config.metrics_token, behind_proxy=behind_proxy))
-    bounds = Bounds(config.max_message_chars, completion_bounds(config))
     app.register_blueprint(
         reference.blueprint(
-            lambda: openapi.document(__version__, bounds, config.auth),
-            lambda: asyncapi.document(__version__, bounds, urlsplit(config.url()).netloc),
+            lambda: described(runtime, config, "openapi", config.auth),
+            lambda: described(runtime, config, "asyncapi", urlsplit(config.url()).netloc),
         )
     )
     app.register_blueprint(pages.blueprint(ROOT / "static"))
@@ -205,11 +204,24 @@ def default_groups(default: str, offered: Offer) -> dict[str, list[str]]:
 
 def holder_of(desk: Desk, key: str) -> Holder:
     """Whose virtual key it is. Raises Unauthorized and Unavailable."""
-    if not FORM.fullmatch(key) or not desk.in_use:
-        raise Unauthorized(REFUSED)
+    checks.virtual_key(key)
+    if not desk.in_use:
+        raise Unauthorized(checks.REFUSED)
     team, _ = desk.accounts.holder(key)
     models = None if team.model_groups is None else frozenset(team.model_groups)
     return Holder(team.team_id, team.rate_limit, models)
+
+
+def described(runtime: Runtime, config: Config, how: str, said: str) -> Mapping[str, Any]:
+    """The document of one of the rooms in `reference`, loaded for it: most servers are never asked."""
+
+    def make() -> Mapping[str, Any]:
+        schemas, room = (importlib.import_module(f"backend.reference.{name}") for name in ("schemas", how))
+        bounds = schemas.Bounds(config.max_message_chars, completion_bounds(config))
+        document: Mapping[str, Any] = room.document(__version__, bounds, said)
+        return document
+
+    return runtime.offload(make)
 
 
 def tokens_of(config: Config, keys: Keys) -> Tokens:

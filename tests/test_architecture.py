@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,3 +94,14 @@ def test_every_import_stands_at_the_top_of_its_file() -> None:
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
                 inner = [n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom)]
                 assert not inner, f"{path} imports inside {node.name}"
+
+
+def test_a_server_loads_only_what_everybody_needs() -> None:
+    """Who has no teams does without SQL, and who is not asked for its description without that."""
+    script = "import sys, backend.app; print(*sorted(sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], cwd=BACKEND.parent, capture_output=True, text=True, check=True
+    )
+    modules = set(loaded.stdout.split())
+    assert "backend.ledger.desk" in modules
+    assert not modules & {"sqlalchemy", "alembic", "psycopg2", "backend.reference.schemas"}

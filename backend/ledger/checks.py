@@ -6,13 +6,15 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from backend.chat.errors import InvalidRequest
+from backend.chat.errors import InvalidRequest, Unauthorized
 from backend.ledger.records import MODES, Terms
 
 MOST = 10**15
 """The most of anything: sums of many such numbers still fit into 64 bits."""
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 RATE = re.compile(r"[1-9][0-9]{0,5}/(second|minute|hour|day)|off")
+KEY = re.compile(r"sk-[A-Za-z0-9_-]{43}")
+REFUSED = "Your key is not valid here; get a new one"
 
 
 def whole(name: str, value: object, least: int = 0) -> int:
@@ -20,6 +22,12 @@ def whole(name: str, value: object, least: int = 0) -> int:
     if type(value) is not int or not least <= value <= MOST:
         raise InvalidRequest(f"{name} must be a whole number from {least} to {MOST}")
     return value
+
+
+def virtual_key(text: str) -> None:
+    """Raises Unauthorized for what cannot be one."""
+    if not KEY.fullmatch(text):
+        raise Unauthorized(REFUSED)
 
 
 def named(name: str, value: object) -> str:

@@ -1,17 +1,20 @@
-"""The ledger as a server has it: opened when it is first needed, whatever becomes of its database."""
+"""The ledger as a server has it: loaded and opened when it is first needed, whatever becomes of it."""
 
 from __future__ import annotations
 
-import logging
+import importlib
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-from backend.chat.errors import Misconfigured, Unavailable
 from backend.chat.ports import Runtime
-from backend.ledger.accounts import Accounts
-from backend.ledger.database import BROKEN, Database, address_of
-from backend.ledger.ledger import Ledger
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from backend.ledger.accounts import Accounts
+    from backend.ledger.ledger import Ledger
+    from backend.ledger.opening import Books
+
+SQLITE = "sqlite:///"
 
 
 class Desk:
@@ -23,18 +26,18 @@ class Desk:
         self._runtime = runtime
         self._job_ttl_s = job_ttl_s
         self._lease_s = lease_s
-        address = address_of(url)
-        self._file = Path(str(address.database)) if address.drivername == "sqlite" else None
-        self._database: Database | None = None
-        self._books: tuple[Ledger, Accounts] | None = None
+        self._file = Path(url.removeprefix(SQLITE).partition("?")[0]) if url.startswith(SQLITE) else None
+        self._books: Books | None = None
+        if self.in_use:
+            sql().check_address(url)
 
     @property
     def ledger(self) -> Ledger:
-        return self._opened()[0]
+        return self._opened().ledger
 
     @property
     def accounts(self) -> Accounts:
-        return self._opened()[1]
+        return self._opened().accounts
 
     @property
     def in_use(self) -> bool:
@@ -43,19 +46,20 @@ class Desk:
 
     def close(self) -> None:
         """Call when nobody uses it any more."""
-        if self._database is not None:
-            self._database.close()
+        if self._books is not None:
+            self._books.database.close()
 
-    def _opened(self) -> tuple[Ledger, Accounts]:
+    def _opened(self) -> Books:
         if self._books is None:
-            try:
-                database = Database(self._url, self._runtime)
-            except Misconfigured as exc:
-                logger.error("the ledger cannot be opened: %s", exc)
-                raise Unavailable(BROKEN) from exc
+            loaded = self._runtime.offload(sql)
+            books = loaded.open_(self._url, self._runtime, self._job_ttl_s, self._lease_s)
             if self._books is not None:  # others have opened it meanwhile
-                database.close()
-                return self._books
-            ledger = Ledger(database, self._runtime, self._job_ttl_s, self._lease_s)
-            self._database, self._books = database, (ledger, Accounts(database, self._runtime))
+                books.database.close()
+            else:
+                self._books = books
         return self._books
+
+
+def sql() -> ModuleType:
+    """`opening`: a fifth of all that a server could load."""
+    return importlib.import_module("backend.ledger.opening")

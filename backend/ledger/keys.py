@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from hashlib import sha256
 from secrets import token_urlsafe
@@ -12,15 +11,13 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from backend.chat.errors import Conflict, NotFound, Unauthorized
 from backend.chat.ids import new_id
+from backend.ledger import checks
 from backend.ledger import teams as team_rows
 from backend.ledger.records import Key, Team
 from backend.ledger.tables import keys, teams
 
 SECRET_BYTES = 32
 PREFIX_CHARS = 10
-FORM = re.compile(r"sk-[A-Za-z0-9_-]{43}")
-
-REFUSED = "Your key is not valid here; get a new one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +94,16 @@ def rotate(tx: Connection, key_id: str, secret: Secret, at: str) -> Key:
 
 def holder(tx: Connection, text: str, now: str) -> tuple[Team, Key]:
     """Whose key it is. Raises Unauthorized: unknown, expired or revoked, all in the same words."""
-    if not FORM.fullmatch(text):
-        raise Unauthorized(REFUSED)
+    checks.virtual_key(text)
     joined = keys.join(teams, keys.c.team_id == teams.c.team_id)
     wanted = keys.c.digest == digest(text)
     row = tx.execute(select(keys).where(wanted)).one_or_none()
     team = tx.execute(select(teams).select_from(joined).where(wanted)).one_or_none()
     if row is None or team is None:
-        raise Unauthorized(REFUSED)
+        raise Unauthorized(checks.REFUSED)
     key = key_of(row)
     if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
-        raise Unauthorized(REFUSED)
+        raise Unauthorized(checks.REFUSED)
     return team_rows.team_of(team), key
 
 
