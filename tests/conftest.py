@@ -36,6 +36,7 @@ ARGS = [
 
 FIRST = (
     "bench/test_bench.py",
+    "server/test_reference.py",
     "browser/test_coming_back.py",
     "browser/test_transports.py",
     "test_docs.py",

@@ -75,7 +75,9 @@ PERIOD = in_query(
     "period",
     "A month, `2026-11`, or a day, `2026-11-20`, in UTC; without it this month.",
     type="string",
-    pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?$",
+    pattern=r"^[12][0-9]{3}-(0[13578]|1[02])(-(0[1-9]|[12][0-9]|3[01]))?$"
+    r"|^[12][0-9]{3}-(0[469]|11)(-(0[1-9]|[12][0-9]|30))?$"
+    r"|^[12][0-9]{3}-02(-(0[1-9]|1[0-9]|2[0-8]))?$",
 )
 ONCE = in_header(
     "Idempotency-Key", "With the same key it is granted once.", minLength=1, maxLength=MAX_KEY_CHARS

@@ -14,6 +14,7 @@ from tests.access import signing
 from tests.books import Books, books_of
 from tests.browser.conftest import OpenPage
 from tests.browser.test_page import PHONE
+from tests.fakes.upstream import FakeUpstream
 from tests.server.test_jobs import MODELS_FILE, send
 from tests.servers import Server, servers
 
@@ -29,17 +30,19 @@ KEYS: dict[str, str] = {}
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory, runtime_name: str) -> Iterator[Server]:
-    """A server on which `busy` has asked two models, `idle` nothing, and `slow` pays for what it takes."""
+    """A server on which `busy` has asked two models, one of them by a group, `idle` nothing, and `slow` pays
+    for what it takes."""
     folder = tmp_path_factory.mktemp("shop")
-    (folder / "models.toml").write_text(MODELS_FILE)
-    with servers(folder) as started:
+    (folder / "models.toml").write_text(MODELS_FILE + "[model.fake]\nprice = { input = 3.0, output = 5.0 }\n")
+    with servers(folder) as started, FakeUpstream(tokens=40) as upstream:
         env = {"RUNTIME": runtime_name, "DEMO_TOKENS_PER_SECOND": "0", "JWT_SECRET": signing.SECRET}
-        started.append(Server(folder, env))
+        theirs = {"OPENAI_BASE_URL": upstream.base_url, "OPENAI_MODELS": "fake"}
+        started.append(Server(folder, env | theirs))
         with books_of(started[0]) as books:
             KEYS["busy"] = books.team("busy", 50)
             KEYS["idle"] = books.team("idle", 0)
             KEYS["slow"] = books.team("slow", 9, Terms("consumption_tokens"))
-        for model, asked in [("demo", "tokens=700"), ("demo", "fail=3"), ("chat-fast", "tokens=40 ttft=0.2")]:
+        for model, asked in [("demo", "tokens=700"), ("demo", "fail=3"), ("chat-fast", "")]:
             body = {
                 "job_type": "chat",
                 "model": model,
@@ -136,7 +139,7 @@ def test_what_is_shown_is_what_the_api_says(shop: Server, open_page: OpenPage) -
     assert number(tile(page, "Spend").inner_text()) == pytest.approx(summary["total_cost_usd"], rel=0.01)
     expect(page.locator(".tile").filter(has_text="Calls")).to_contain_text("1 failed")
     models = sorted({row["model"] for row in rows})
-    assert models == ["chat-fast", "demo"]
+    assert models == ["demo", "fake"]
     of = {
         "spend": lambda row: row["cost_usd"],
         "tokens": lambda row: row["prompt_tokens"] + row["completion_tokens"],

@@ -191,7 +191,7 @@ def test_a_process_killed_in_a_commit_leaves_a_posting_or_none(world: World) -> 
         granted = world.credits().granted
         assert number <= granted <= number + 1, seed
         assert world.accounts.audit() == []
-    world.accounts.grant("acme", 1, "again", once=f"g-{number}")
+    world.accounts.grant("acme", 1, "a credit", once=f"g-{number}")
     assert world.credits().granted == number + 1
 
     def most_of_a_name(tx):
