@@ -26,7 +26,6 @@ from backend.access.tokens import Tokens
 from backend.chat.caps import Caps
 from backend.chat.conversations import Conversations
 from backend.chat.engine import Engine
-from backend.chat.errors import Unauthorized
 from backend.chat.ports import Admission, Runtime
 from backend.chat.rooms import Rooms
 from backend.chat.tasks import Limits
@@ -205,8 +204,6 @@ def default_groups(default: str, offered: Offer) -> dict[str, list[str]]:
 def holder_of(desk: Desk, key: str) -> Holder:
     """Whose virtual key it is. Raises Unauthorized and Unavailable."""
     checks.virtual_key(key)
-    if not desk.in_use:
-        raise Unauthorized(checks.REFUSED)
     team, _ = desk.accounts.holder(key)
     models = None if team.model_groups is None else frozenset(team.model_groups)
     return Holder(team.team_id, team.rate_limit, models)

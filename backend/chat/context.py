@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,13 @@ from backend.chat.sessions import Message
 
 BYTES_PER_TOKEN = 4
 TURN_OVERHEAD = 4
+MEDIA_TOKENS = 765
+"""Of an image, a sound or a file where nobody says: OpenAI's count for a picture of 1024 × 1024."""
+UNREAD = frozenset(
+    {"model", "user", "metadata", "stop", "seed", "tool_choice", "function_call", "service_tier", "store",
+     "modalities", "reasoning_effort", "verbosity", "safety_identifier", "prompt_cache_key", "logit_bias"}
+)  # fmt: skip
+"""Parameters that no model reads; what is not known is taken to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +86,32 @@ def text_of_message(message: Mapping[str, Any]) -> str:
 
 
 def text_of_prompt(messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> str:
-    """All that a model is given to read; images and sounds are no text."""
-    said = [text for message in messages for text in (text_of_message(message), *calls_in(message))]
-    schemas = [options.get(name) for name in ("tools", "response_format")]
-    return "\n".join([*said, *texts_in(schemas, keys=True)])
+    """All that a model is given to read, wherever it stands; images, sounds and files are no text."""
+    said = [text for message in messages for text in texts_of_message(message)]
+    read = [value for name, value in options.items() if name not in UNREAD]
+    return "\n".join([*said, *texts_in(read, keys=True)])
 
 
-def calls_in(message: Mapping[str, Any]) -> Iterator[str]:
-    return texts_in(message.get("tool_calls"))
+def texts_of_message(message: Mapping[str, Any]) -> Iterator[str]:
+    yield text_of_message(message)
+    for name, value in message.items():
+        if name not in ("role", "content", "tool_call_id"):
+            yield from texts_in(value)
+
+
+def media_in(messages: Sequence[Mapping[str, Any]]) -> int:
+    """How many parts of the messages are no text."""
+    parts = [part for message in messages for part in as_list(message.get("content"))]
+    return sum(not isinstance(part, Mapping) or part.get("type") not in (None, "text") for part in parts)
+
+
+def as_list(content: Any) -> list[Any]:
+    return content if isinstance(content, list) else []
+
+
+def count_prompt(
+    messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any], count: Callable[[str], int]
+) -> int:
+    """The tokens of a prompt as far as they can be known here; `count` is for text."""
+    around = TURN_OVERHEAD * len(messages) + MEDIA_TOKENS * media_in(messages)
+    return count(text_of_prompt(messages, options)) + around

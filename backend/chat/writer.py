@@ -8,7 +8,7 @@ from contextlib import closing as closed_after
 from dataclasses import replace
 from threading import Lock
 
-from backend.chat.context import TURN_OVERHEAD, estimate_tokens, fit, text_of_prompt
+from backend.chat.context import count_prompt, estimate_tokens, fit
 from backend.chat.errors import BROKE_OFF, Internal, Interrupted, ParleyError, UpstreamError
 from backend.chat.events import (
     Closing,
@@ -235,9 +235,8 @@ class Writer:
             return Usage(0, 0, 0, estimated=True)
 
         def counted(count: TokenCounter) -> tuple[int, int]:
-            read = count(text_of_prompt(prompt.messages, prompt.options))
-            overhead = TURN_OVERHEAD * len(prompt.messages)
-            return read + overhead, count("".join(map(generated_in, entries)))
+            read = count_prompt(prompt.messages, prompt.options, count)
+            return read, count("".join(map(generated_in, entries)))
 
         try:
             read, written = self._runtime.offload(lambda: counted(self._count_tokens))

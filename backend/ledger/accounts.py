@@ -68,7 +68,7 @@ class Accounts:
         checks.some_text("reason", reason, 1000)
         checks.text("who", who)
         checks.text("once", once, 100)
-        name, now = f"grant:{team_id}:{once or new_id()}", self._runtime.now()
+        name, now = f"grant:{team_id}:{f'once:{once}' if once else new_id()}", self._runtime.now()
 
         def work(tx: Connection) -> Credits:
             before = postings.credits(tx, team_id)

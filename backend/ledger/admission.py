@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from backend.chat.context import TURN_OVERHEAD, estimate_tokens, text_of_prompt
+from backend.chat.context import TURN_OVERHEAD, count_prompt, estimate_tokens, media_in
 from backend.chat.errors import ModelNotFound, Unavailable
 from backend.chat.events import Closing, Header, Price
 from backend.chat.log import Log
@@ -83,9 +83,10 @@ class Billing:
             prompt_tokens = estimate_tokens(request.message) + TURN_OVERHEAD
             at_most = max(prompt_tokens, model.context_tokens)
         else:
-            text = text_of_prompt(completion.messages, completion.options)
-            counted = self._runtime.offload(lambda: self._count_tokens(text))
-            prompt_tokens = at_most = counted + TURN_OVERHEAD * len(completion.messages)
+            messages, options = completion.messages, completion.options
+            prompt_tokens = self._runtime.offload(lambda: count_prompt(messages, options, self._count_tokens))
+            # What an image or a file takes only its model knows.
+            at_most = max(prompt_tokens, model.context_tokens) if media_in(messages) else prompt_tokens
         choices = completion.choices if completion else 1
         return NewCall(
             call_id=stream_id,

@@ -11,7 +11,7 @@ from backend.ledger.records import MODES, Terms
 
 MOST = 10**15
 """The most of anything: sums of many such numbers still fit into 64 bits."""
-NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 RATE = re.compile(r"[1-9][0-9]{0,5}/(second|minute|hour|day)|off")
 KEY = re.compile(r"sk-[A-Za-z0-9_-]{43}")
 REFUSED = "Your key is not valid here; get a new one"
@@ -32,7 +32,9 @@ def virtual_key(text: str) -> None:
 
 def named(name: str, value: object) -> str:
     if not isinstance(value, str) or not NAME.fullmatch(value):
-        raise InvalidRequest(f"{name} must be 1 to 64 letters, digits, dots, dashes or underscores")
+        raise InvalidRequest(
+            f"{name} must be 1 to 64 letters, digits, dashes, underscores or dots, no dot first"
+        )
     return value
 
 

@@ -58,6 +58,8 @@ class Grouping:
         """Make it, or give it other members. Raises Conflict for a name that stands fast, and InvalidRequest
         for a member that is no model."""
         self._check(name)
+        if len(set(members)) < len(members):
+            raise InvalidRequest("members must be different models")
         for member in members:
             if member not in self._single:
                 raise InvalidRequest(f"There is no model {member!r} that could be in a group")

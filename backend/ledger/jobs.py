@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, insert, select, update
 
 from backend.chat.errors import Conflict, InvalidRequest, NotFound
 from backend.ledger import bills, checks, postings
@@ -94,8 +94,9 @@ def end(
     """It takes no more calls. The job is locked; ending one that has ended, in either way, changes nothing,
     and gives what came of the first time.
 
-    A failed job pays nothing and lets go of all it held. A completed one is billed as soon as none of its
-    calls runs, which is at once unless some do: then by the last of them, when that is settled.
+    A failed job pays nothing and lets go of all it held, at once. A completed one is charged as soon as none
+    of its calls runs, which is at once unless some do: then by the last of them, when that is settled. Then
+    either has its bill.
     """
     if status not in ENDED:
         raise InvalidRequest(f"status must be one of {', '.join(ENDED)}")
@@ -117,9 +118,16 @@ def settle(tx: Connection, job: Job, at: str) -> Job:
 
 
 def overdue(tx: Connection, now: str, limit: int) -> list[tuple[str, str]]:
-    """Team and id of jobs that should have been ended by now, the oldest first."""
+    """Team and id of jobs that should have been ended by now, the oldest first; those with a call that runs
+    are given until its end."""
     late = (jobs.c.status.in_(("pending", "in_progress")), jobs.c.expires_at <= now)
-    query = select(jobs.c.team_id, jobs.c.job_id).where(*late).order_by(jobs.c.expires_at).limit(limit)
+    runs = (calls.c.job_id == jobs.c.job_id, calls.c.settled_at.is_(None), calls.c.leased_until > now)
+    query = (
+        select(jobs.c.team_id, jobs.c.job_id)
+        .where(*late, ~exists().where(*runs))
+        .order_by(jobs.c.expires_at)
+        .limit(limit)
+    )
     return [(row.team_id, row.job_id) for row in tx.execute(query)]
 
 
@@ -136,11 +144,16 @@ def job_of(row: Row[*tuple[Any, ...]]) -> Job:
 
 
 def _paid(tx: Connection, job: Job, at: str) -> dict[str, Any]:
-    """Charge an ended job and let go of what it holds besides: what there is to write of it then. Nothing as
-    long as a call runs whose cost a completed job must pay."""
+    """Charge an ended job and let go of what it holds besides: what there is to write of it then. As long as
+    a call runs a completed job is not charged, and a failed one lets go, and neither has a bill."""
     made = calls_of(tx, job.job_id)
-    if job.status == "completed" and any(call.settled_at is None for call in made):
-        return {}
+    is_running = any(call.settled_at is None for call in made)
+    if job.charged is not None or job.status == "completed":
+        return {} if is_running else _charged(tx, job, made, at)
+    return {**_charged(tx, job, made, at), **({"bill": None} if is_running else {})}
+
+
+def _charged(tx: Connection, job: Job, made: Sequence[Call], at: str) -> dict[str, Any]:
     due = bills.due(job, made)
     held = job.held + (_hold_the_rest(tx, job, due - job.held, at) if due > job.held else 0)
     charged = min(due, held)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any
 
-from backend.chat.context import TURN_OVERHEAD, estimate_tokens, text_of_message, text_of_prompt
+from backend.chat.context import count_prompt, estimate_tokens, text_of_message
 from backend.chat.errors import UpstreamError
 from backend.chat.events import Delta, Entry, Usage, size_of
 from backend.chat.ports import Ended, Piece, Prompt
@@ -90,8 +90,7 @@ class Demo:
         if script.hang is not None and script.hang <= begun + sent:
             stop.wait(STALL_S)
             return
-        text = text_of_prompt(prompt.messages, prompt.options)
-        read = estimate_tokens(text) + TURN_OVERHEAD * len(prompt.messages)
+        read = count_prompt(prompt.messages, prompt.options, estimate_tokens)
         usage = Usage(read, sent * choices, read + sent * choices)
         reason = reason if sent == len(tokens) else "length"
         if choices > 1:

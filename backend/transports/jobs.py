@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
 from backend.chat.engine import Engine
-from backend.chat.errors import Forbidden, NotFound, Unavailable
+from backend.chat.errors import Forbidden, NotFound, StreamExpired, Unavailable
 from backend.chat.events import Failed, Finished
 from backend.chat.ids import new_id
 from backend.chat.log import Log
@@ -95,8 +96,10 @@ def blueprint(
         team_id, raw = own_team(), web.body()
         body = read_body(raw) if raw.strip() else Body({}, "")
         asked = parse(calls.EndBody, body)
-        again = once(team_id, f"complete {job_id}", body)
-        desk.ledger.end_job(team_id, job_id, asked.status, asked.metadata, asked.error_message, again)
+        status, again = asked.status or "completed", once(team_id, f"complete {job_id}", body)
+        job = desk.ledger.end_job(team_id, job_id, status, asked.metadata, asked.error_message, again)
+        if job.status == "failed" and job.bill is None:
+            stop_calls(team_id, job_id)
         return jsonify(wire.result_fields(billed(team_id, job_id)))
 
     @door.get("/jobs/<job_id>")
@@ -146,6 +149,13 @@ def blueprint(
 
     def called(log: Log, job_id: str, fields: dict[str, Any], closing: Finished) -> dict[str, Any]:
         return wire.call_fields(recorded(log.header.stream_id), job_id, fields, closing)
+
+    def stop_calls(team_id: str, job_id: str) -> None:
+        """Nobody wants what a failed job's calls are still to say, and nobody pays for it."""
+        for call in desk.ledger.calls(team_id, job_id):
+            if call.settled_at is None:
+                with suppress(NotFound, StreamExpired):
+                    engine.stop(web.caller(), call.stream_id)
 
     def recorded(call_id: str) -> Call | None:
         """The call as the ledger has it, which may have to wait for it."""

@@ -34,7 +34,7 @@ class TeamBody(TeamChanges):
     """A team to be."""
 
     team_id: str = Field(pattern=f"^{NAME.pattern}$")
-    """1 to 64 letters, digits, dots, dashes or underscores."""
+    """1 to 64 letters, digits, dashes, underscores or dots, no dot first."""
     credits: Amount = 0
     """Granted at once."""
 

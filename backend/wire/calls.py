@@ -38,8 +38,8 @@ class JobBody(Strict):
 class EndBody(Strict):
     """How a job ended."""
 
-    status: Literal["completed", "failed"] = "completed"
-    """A failed job is not charged."""
+    status: Literal["completed", "failed"] | None = None
+    """`completed`, unless it is said; a failed job is not charged, and its calls that run are stopped."""
     metadata: dict[str, Any] | None = None
     """Merged into the job's."""
     error_message: str | None = Field(default=None, max_length=4000, pattern=NO_NUL)
@@ -141,7 +141,7 @@ def _asked(
 
 
 def _model_of(fields: Mapping[str, Any]) -> str:
-    named = [fields[name] for name in ("model_group", "model") if name in fields]
+    named = [fields[name] for name in ("model_group", "model") if fields.get(name) is not None]
     if len(named) != 1 or not isinstance(named[0], str) or not named[0]:
         raise wrong("model_group", "Name one model_group, or one model")
     return named[0]

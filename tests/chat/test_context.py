@@ -1,9 +1,20 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.chat.context import Turn, estimate_tokens, estimate_turns, fit, text_of_prompt
+from backend.chat.context import (
+    MEDIA_TOKENS,
+    TURN_OVERHEAD,
+    Turn,
+    count_prompt,
+    estimate_tokens,
+    estimate_turns,
+    fit,
+    media_in,
+    text_of_prompt,
+)
 from backend.chat.sessions import Message, title_from
 
 
@@ -91,3 +102,34 @@ def test_a_prompt_is_the_text_a_model_is_given_to_read() -> None:
         assert said in text
     for unsaid in ("AAAA", "BBBB", "me"):
         assert unsaid not in text.split("\n")
+
+
+@pytest.mark.parametrize(
+    ("message", "options"),
+    [
+        ({"name": "long words"}, {}),
+        ({"reasoning_content": "long words"}, {}),
+        ({"function_call": {"name": "f", "arguments": "long words"}}, {}),
+        ({"content": [{"type": "text", "text": "long words"}]}, {}),
+        ({}, {"functions": [{"name": "f", "description": "long words"}]}),
+        ({}, {"prediction": {"type": "content", "content": "long words"}}),
+        ({}, {"unheard_of": ["long words"]}),
+    ],
+)
+def test_a_prompt_is_counted_wherever_its_text_stands(
+    message: dict[str, object], options: dict[str, object]
+) -> None:
+    asked = {"role": "user", "content": "", **message}
+    assert "long words" in text_of_prompt([asked], options)
+    assert media_in([asked]) == 0
+
+
+def test_what_is_no_text_counts_as_pictures_do() -> None:
+    parts = [
+        {"type": "text", "text": "what?"},
+        {"type": "image_url", "image_url": {"url": "data:AAAA"}},
+        {"type": "file", "file": {"file_data": "BBBB"}},
+    ]
+    messages = [{"role": "user", "content": parts}]
+    assert media_in(messages) == 2
+    assert count_prompt(messages, {}, len) == len("what?") + TURN_OVERHEAD + 2 * MEDIA_TOKENS

@@ -78,6 +78,11 @@ def test_a_change_changes_what_it_names_and_never_the_credits(world: World) -> N
     assert changed.credits == Credits(5, 5, 0, 0)
 
 
+def test_the_name_of_a_grant_is_no_name_of_ours(world: World) -> None:
+    world.team(10)
+    assert world.accounts.grant("acme", 5, "first credits", once="first").free == 15
+
+
 def test_credits_are_given_and_taken_back_down_to_what_is_free(world: World) -> None:
     world.team(5)
     world.call(world.job())

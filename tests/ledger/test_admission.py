@@ -140,6 +140,16 @@ def test_what_prompt_and_answer_can_take_is_held(world: World) -> None:
         world.desk.ledger.call("t")
 
 
+def test_what_only_a_model_can_count_holds_all_that_it_could_read(world: World) -> None:
+    world.team(5000, Terms("consumption_tokens", tokens_per_credit=1))
+    picture = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+    seen = Completion([{"role": "user", "content": [picture]}], {})
+    header = Header("s", TEAM.owner, None, "q", "m", "demo", AT)
+    found = asking(header, TEAM, DEMO, completion=seen, max_tokens=20)
+    world.billing.admit(Asking(world.streams.create(header), TEAM, found.request, DEMO))
+    assert world.free()[1] == DEMO.context_tokens + 20
+
+
 def test_what_refuses_leaves_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.team()
     ledger = world.desk.ledger

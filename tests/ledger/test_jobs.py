@@ -214,9 +214,25 @@ def test_a_job_failed_while_a_call_runs_lets_go_at_once_and_the_call_is_recorded
     job = world.job()
     call = world.call(job, Most(3000, 0))
     ended = world.end(job, "failed")
-    assert world.credits() == Credits(10, 10, 0, 0)
+    assert (world.credits(), ended.bill) == (Credits(10, 10, 0, 0), None)
     assert world.settle(call, tokens=2000).tokens == 2000
-    assert world.end(job) == ended
+    bill = world.end(job).bill
+    assert bill is not None
+    assert (bill["status"], bill["total_tokens"], bill["credits_charged"]) == ("failed", 2000, 0)
+    assert world.end(job, "failed").bill == bill
+    assert world.credits() == Credits(10, 10, 0, 0)
+
+
+def test_a_job_past_its_time_is_given_until_its_call_ends(world: World) -> None:
+    world.team(10)
+    job = world.job()
+    world.clock.forward(JOB_TTL_S - 1)
+    call = world.call(job)
+    world.clock.forward(2)
+    assert world.ledger.sweep().failed == []
+    world.clock.forward(LEASE_S)
+    assert [*world.ledger.sweep().failed] == [job.job_id], "who runs it is gone"
+    assert world.settle(call).state == "done"
     assert world.credits() == Credits(10, 10, 0, 0)
 
 

@@ -52,6 +52,7 @@ class SmallJob:
 class SmallCall:
     job: str
     held: int
+    begun_s: float
     state: str = "running"
     tokens: int = 0
     micro_usd: int = 0
@@ -89,7 +90,7 @@ class Small:
         }[terms.budget_mode]
         return int(used) + (used > int(used))
 
-    def begin(self, job_id: str, call_id: str, most: Most) -> None:
+    def begin(self, job_id: str, call_id: str, most: Most, now_s: float) -> None:
         job = self.jobs[job_id]
         if call_id in self.calls:
             return
@@ -102,7 +103,7 @@ class Small:
         job.held += amount
         job.status = "in_progress"
         job.calls.append(call_id)
-        self.calls[call_id] = SmallCall(job_id, amount)
+        self.calls[call_id] = SmallCall(job_id, amount, now_s)
 
     def settle(
         self, call_id: str, state: str, tokens: int, micro_usd: int, status: str | None = None
@@ -141,7 +142,9 @@ class Small:
 
     def sweep(self, now_s: float) -> None:
         for job_id, job in self.jobs.items():
-            if job.opened_s + JOB_TTL_S <= now_s:
+            running = [call for name in job.calls if (call := self.calls[name]).state == "running"]
+            leased = any(call.begun_s + LEASE_S > now_s for call in running)
+            if job.opened_s + JOB_TTL_S <= now_s and not leased:
                 self.end(job_id, "failed")
 
 
@@ -225,10 +228,12 @@ class Machine(RuleBasedStateMachine):
     )
     def begin(self, job: tuple[str, str], most: Most, cut: str | None) -> object:
         team, job_id = job
-        name = f"s{next(self.world.ids)}"
+        name, now_s = f"s{next(self.world.ids)}", self.passed_s
         call = NewCall(name, job_id, team, name, "demo", most)
         done = self.do(
-            lambda: self.world.ledger.begin_call(call), lambda small: small.begin(job_id, name, most), cut
+            lambda: self.world.ledger.begin_call(call),
+            lambda small: small.begin(job_id, name, most, now_s),
+            cut,
         )
         return (team, job_id, name) if done else multiple()
 
@@ -247,7 +252,7 @@ class Machine(RuleBasedStateMachine):
 
         def simply(small: Small) -> None:
             small.jobs.setdefault(name, SmallJob(team, opened_s))
-            small.begin(name, name, most)
+            small.begin(name, name, most, opened_s)
 
         done = self.do(lambda: self.world.ledger.begin_call(call, job), simply, cut)
         return (team, name, name) if done else None

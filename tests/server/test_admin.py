@@ -124,7 +124,7 @@ def test_groups_are_made_changed_and_deleted(shop: Server) -> None:
         admin(shop, f"PUT model-groups/{name}", {"members": ["demo"]}, 409)
         admin(shop, f"DELETE model-groups/{name}", None, 409)
     admin(shop, "DELETE model-groups/chat-smart", None, 409)
-    for members in ([], ["nothing"], ["told"], "demo", [1]):
+    for members in ([], ["nothing"], ["told"], "demo", [1], ["demo", "demo"]):
         admin(shop, "PUT model-groups/mine", {"members": members}, 400)
 
 
@@ -180,8 +180,9 @@ def test_with_auth_off_keys_and_admins_are_asked_all_the_same(
             server := Server(folder, {"AUTH": "off", "RUNTIME": runtime_name, "JWT_SECRET": signing.SECRET})
         )
         assert send(server, "POST /api/jobs", {"job_type": "a"}).status == 401
+        assert send(server, "POST /api/jobs", {"job_type": "a"}, "sk-" + "a" * 42).status == 401
+        assert not (folder / "var" / "ledger.db").exists(), "for what cannot be a key"
         assert send(server, "POST /api/jobs", {"job_type": "a"}, "sk-" + "a" * 43).status == 401
-        assert not (folder / "var" / "ledger.db").exists()
         key = admin(server, "POST teams", {"team_id": "acme"}, 201)["virtual_key"]
         assert send(server, "POST /api/jobs", {"job_type": "a"}, key).status == 201
         assert send(server, "GET /api/admin/teams", None, signing.token()).status == 403

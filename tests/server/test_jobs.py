@@ -157,6 +157,32 @@ def test_a_failed_job_costs_nothing_and_what_it_generated_is_recorded(
     assert {job.status for job in client.list_jobs().jobs} == {"failed"}
 
 
+def test_failing_a_job_stops_its_calls_and_its_bill_has_what_they_generated(
+    client: Parley, shop: Server, books: Books, team: str
+) -> None:
+    job_id = client.create_job("chat")
+    endless = [{"role": "user", "content": "[[demo tokens=3000 tps=100]] Hello"}]
+    with client.chat_stream("demo", endless) as stream:
+        next(chunk for chunk in stream if chunk.text)
+        assert books.credits(team).held == 1
+        failed = send(shop, f"POST /api/jobs/{job_id}/complete", {"status": "failed"}, KEYS[team]).json()
+        assert [*stream][-1]
+    assert failed["status"] == "failed"
+    (line,) = failed["calls"]
+    assert line["state"] == "stopped"
+    assert 0 < line["tokens"] == failed["costs"]["total_tokens"] < 3000
+    assert client.complete_job().costs.total_tokens == line["tokens"]
+    assert (books.credits(team).held, books.credits(team).spent) == (0, 0)
+
+
+def test_null_is_as_good_as_nothing_in_what_a_job_is_asked(shop: Server, team: str) -> None:
+    job_id = send(shop, "POST /api/jobs", {"job_type": "chat"}, KEYS[team]).json()["job_id"]
+    asked = {"model": "demo", "model_group": None, "messages": HELLO, "purpose": None}
+    assert send(shop, f"POST /api/jobs/{job_id}/llm-call", asked, KEYS[team]).status == 200
+    ended = send(shop, f"POST /api/jobs/{job_id}/complete", {"status": None}, KEYS[team])
+    assert ended.json()["status"] == "completed"
+
+
 def test_a_key_sends_a_question_again_and_is_answered_once(client: Parley, books: Books, team: str) -> None:
     first, second = client.create_job("a"), client.create_job("b")
     one = client.chat("demo", HELLO, job_id=first, idempotency_key="same")

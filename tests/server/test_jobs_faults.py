@@ -123,3 +123,12 @@ def test_a_ledger_that_is_locked_for_longer_than_every_lease_ends_no_answer(
         assert (call.state, call.basis, call.completion_tokens) == ("done", "usage", round(SIZE * 1.5))
         assert books.charges() == [call.tokens]
         assert send(b, f"GET /api/jobs/{call.job_id}", None, key).json()["status"] == "completed"
+
+
+def test_where_no_ledger_can_be_nobody_is_told_that_their_key_is_bad(start_server: StartServer) -> None:
+    server = start_server(STORE_URL="memory://", DATABASE_URL="sqlite:////proc/nowhere/ledger.db")
+    for path, body in ("/api/jobs", {"job_type": "a"}), by_v1("Hello", model="demo"):
+        refused = send(server, f"POST {path}", body, "sk-" + "x" * 43)
+        assert (refused.status, refused.headers["Retry-After"]) == (503, "5")
+    assert send(server, "POST /v1/chat/completions", by_v1("Hello", model="demo")[1]).status == 200
+    assert "the ledger cannot be opened" in server.log
