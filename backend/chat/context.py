@@ -14,8 +14,9 @@ TURN_OVERHEAD = 4
 MEDIA_TOKENS = 765
 """Of an image, a sound or a file where nobody says: OpenAI's count for a picture of 1024 × 1024."""
 UNREAD = frozenset(
-    {"model", "user", "metadata", "stop", "seed", "tool_choice", "function_call", "service_tier", "store",
-     "modalities", "reasoning_effort", "verbosity", "safety_identifier", "prompt_cache_key", "logit_bias"}
+    {"model", "user", "metadata", "stream_options", "stop", "seed", "tool_choice", "function_call", "store",
+     "service_tier", "modalities", "reasoning_effort", "verbosity", "safety_identifier", "prompt_cache_key",
+     "logit_bias"}
 )  # fmt: skip
 """Parameters that no model reads; what is not known is taken to be read."""
 

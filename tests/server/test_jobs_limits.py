@@ -41,8 +41,10 @@ def books(shop: Server) -> Iterator[Books]:
 
 
 def asked_at_every_door(server: Server, key: str) -> Counter[int]:
-    """The statuses of fifty at once, each from another address as far as it can say so."""
-    job_id = send(server, "POST /api/jobs", {"job_type": "a"}, key).json()["job_id"]
+    """The statuses of fifty at once, each from another address as far as it can say so, and each for a job of
+    its own: what a job has paid for is any number of calls."""
+    made = [send(server, "POST /api/jobs", {"job_type": "a"}, key) for _ in range(ASKED // 5)]
+    job_ids = [answer.json()["job_id"] for answer in made]
     doors = (by_chat, by_v1, by_whole_call, by_whole_job)
     sockets = [Socket(server, key, header=[f"X-Forwarded-For: 192.0.2.{number}"]) for number in range(10)]
 
@@ -50,12 +52,13 @@ def asked_at_every_door(server: Server, key: str) -> Counter[int]:
         if number % 5 == 4:
             question = {"message": HELLO, "session_id": token_hex(8)}
             return int(sockets[number // 5].call("chat_stream", question).get("code", 200))
-        path, body = doors[number % 5](HELLO, job_id, "demo")
+        path, body = doors[number % 5](HELLO, job_ids[number // 5], "demo")
         forwarded = {"X-Forwarded-For": f"198.51.100.{number}", "X-Real-IP": f"198.51.100.{number}"}
         return send(server, f"POST {path}", body, key, **forwarded).status
 
     statuses = Counter(at_once(ask, range(ASKED)))
-    send(server, f"POST /api/jobs/{job_id}/complete", {"status": "failed"}, key)
+    for job_id in job_ids:
+        send(server, f"POST /api/jobs/{job_id}/complete", {"status": "failed"}, key)
     return statuses
 
 

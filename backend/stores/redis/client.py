@@ -160,13 +160,19 @@ def of_sentinel(address: Address) -> Connect:
 
 
 def of_cluster(address: Address) -> Connect:
-    nodes = [ClusterNode(*host) for host in address.hosts]  # type: ignore[no-untyped-call]
     options = options_of(address)
 
     def connect(connected: Callable[[], None] = lambda: None) -> Client:
-        return RedisCluster(
-            startup_nodes=list(nodes), **options, redis_connect_func=lambda _connection: connected()
-        )
+        asked = [ClusterNode(*host) for host in address.hosts]  # type: ignore[no-untyped-call]
+        try:
+            return RedisCluster(
+                startup_nodes=asked, **options, redis_connect_func=lambda _connection: connected()
+            )
+        finally:
+            # They were asked where all are; the cluster's own connections may be others, and these left open.
+            for node in asked:
+                if node.redis_connection is not None:
+                    node.redis_connection.connection_pool.disconnect()
 
     return connect
 
