@@ -12,7 +12,7 @@ run: $(VENV)/.run $(if $(filter gevent,$(RUNTIME)),$(VENV)/.gevent)
 
 # With PYTHONDONTWRITEBYTECODE each of its processes would have to compile all tests, each time.
 test: $(VENV)/.dev tests/node/node_modules/.done chromium compiler redis nginx haproxy
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # Kills, freezes, ends and cuts off servers, Redis and nginx under readers who come back, and checks that what they
 # get is exact: SEEDS=200 of 100 readers, in half an hour. `SOAK="--seed 7"` repeats one and tells all of it.

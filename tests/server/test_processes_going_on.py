@@ -85,7 +85,7 @@ def test_the_answers_of_killed_processes_are_given_to_their_end_by_others(
     elsewhere = {server.port: resume(server, following.stream_id) for server in (b, c)}
     seen = next_of(following, 40)
     a.kill()
-    until(lambda: bool(heirs([b, c])), "another goes on with it", 10)
+    until(lambda: bool(heirs([b, c])), "another goes on with it")
     [heir] = heirs([b, c])
     [last] = [server for server in (b, c) if server is not heir]
     half = next_of(elsewhere[last.port], 150)
@@ -119,7 +119,7 @@ def test_a_frozen_process_that_wakes_up_shows_its_readers_what_another_writes(
     following = ask(a, message, session_id="frozen")
     seen = next_of(following, 40)
     a.process.send_signal(signal.SIGSTOP)
-    until(lambda: bool(heirs([b, c])), "another goes on with it", 10)
+    until(lambda: bool(heirs([b, c])), "another goes on with it")
     a.process.send_signal(signal.SIGCONT)
     exact([*seen, *following.all()], SIZE)
     assert get(a, "/api/chat/sessions/frozen")["messages"][-1]["content"] == said(SIZE)
@@ -146,7 +146,7 @@ def test_a_stop_reaches_whoever_goes_on_with_it(three: list[Server], scripted: U
     following = ask(a, message, session_id="stopped")
     next_of(following, 20)
     a.kill()
-    until(lambda: bool(heirs([b, c])), "another goes on with it", 10)
+    until(lambda: bool(heirs([b, c])), "another goes on with it")
     [other] = [server for server in (b, c) if server not in heirs([b, c])]
     status, said_ = call(other, "POST", f"/api/chat/streams/{following.stream_id}/stop")
     assert (status, said_["state"]) == (200, "stopped")
