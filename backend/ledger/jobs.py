@@ -148,9 +148,10 @@ def _paid(tx: Connection, job: Job, at: str) -> dict[str, Any]:
     a call runs a completed job is not charged, and a failed one lets go, and neither has a bill."""
     made = calls_of(tx, job.job_id)
     is_running = any(call.settled_at is None for call in made)
-    if job.charged is not None or job.status == "completed":
-        return {} if is_running else _charged(tx, job, made, at)
-    return {**_charged(tx, job, made, at), **({"bill": None} if is_running else {})}
+    if is_running and (job.status == "completed" or job.charged is not None):
+        return {}
+    paid = _charged(tx, job, made, at)
+    return {**paid, "bill": None} if is_running else paid
 
 
 def _charged(tx: Connection, job: Job, made: Sequence[Call], at: str) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from backend.ledger.records import STATUSES
 from backend.reference.schemas import Schema
 from backend.wire.chat import MAX_KEY_CHARS, SESSION_ID
-from backend.wire.sessions import MAX_LIMIT
+from backend.wire.queries import LIMIT as DEFAULT_LIMIT
+from backend.wire.queries import MAX_LIMIT, MAX_OFFSET
 
 EVENT_ID = r"^(([A-Za-z0-9_-]{1,64}:)?[0-9]{1,15})?$"
 
@@ -68,8 +69,10 @@ PARTIAL = in_query(
     enum=["true", "false", "1", "0"],
     default="true",
 )
-LIMIT = in_query("limit", "So many at most.", type="integer", minimum=1, maximum=MAX_LIMIT, default=50)
-OFFSET = in_query("offset", "So many are left out.", type="integer", minimum=0, maximum=10**9 - 1, default=0)
+LIMIT = in_query(
+    "limit", "So many at most.", type="integer", minimum=1, maximum=MAX_LIMIT, default=DEFAULT_LIMIT
+)
+OFFSET = in_query("offset", "So many are left out.", type="integer", minimum=0, maximum=MAX_OFFSET, default=0)
 JOB_STATUS = in_query("status", "Only these.", enum=list(STATUSES))
 PERIOD = in_query(
     "period",

@@ -14,7 +14,7 @@ from backend.transports import web
 from backend.wire import admin as wire
 from backend.wire.body import Body, read_body
 from backend.wire.chat import idempotency_key, parse
-from backend.wire.jobs import MAX_PAGE, read_number
+from backend.wire.queries import read_page
 
 
 def blueprint(desk: Desk, grouping: Grouping, keyring: Keyring) -> Blueprint:
@@ -40,7 +40,7 @@ def blueprint(desk: Desk, grouping: Grouping, keyring: Keyring) -> Blueprint:
 
     @door.get("/teams")
     def list_teams() -> Response:
-        limit, offset = page()
+        limit, offset = read_page(request.args)
         return jsonify({"teams": [wire.team_fields(team) for team in desk.accounts.teams(limit, offset)]})
 
     @door.get("/teams/<team_id>")
@@ -74,7 +74,7 @@ def blueprint(desk: Desk, grouping: Grouping, keyring: Keyring) -> Blueprint:
 
     @door.get("/teams/<team_id>/keys")
     def list_keys(team_id: str) -> Response:
-        limit, offset = page()
+        limit, offset = read_page(request.args)
         return jsonify({"keys": [wire.key_fields(key) for key in desk.accounts.keys(team_id, limit, offset)]})
 
     @door.delete("/keys/<key_id>")
@@ -105,8 +105,3 @@ def blueprint(desk: Desk, grouping: Grouping, keyring: Keyring) -> Blueprint:
 
 def group_fields(name: str, source: str, members: object) -> dict[str, object]:
     return {"name": name, "members": members, "source": source}
-
-
-def page() -> tuple[int, int]:
-    limit = read_number("limit", request.args.get("limit"), 50, 1, MAX_PAGE)
-    return limit, read_number("offset", request.args.get("offset"), 0, 0, 10**9 - 1)

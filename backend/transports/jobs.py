@@ -27,6 +27,7 @@ from backend.wire.chat import idempotency_key as checked_key
 from backend.wire.chat import parse
 from backend.wire.completions import CompletionBounds
 from backend.wire.errors import chat_error, failure_status
+from backend.wire.queries import read_page
 from backend.wire.sse import read_after
 
 BILL_S = 10.0
@@ -121,8 +122,7 @@ def blueprint(
     @door.get("/teams/<team_id>/jobs")
     def list_jobs(team_id: str) -> Response:
         check_seen(team_id)
-        limit = wire.read_number("limit", request.args.get("limit"), 50, 1, wire.MAX_PAGE)
-        offset = wire.read_number("offset", request.args.get("offset"), 0, 0, 10**9 - 1)
+        limit, offset = read_page(request.args)
         status = wire.read_status(request.args.get("status"))
         desk.accounts.team(team_id)
         found = desk.ledger.jobs(team_id, limit, offset, status)

@@ -11,6 +11,7 @@ from backend.transports import web
 from backend.wire import sessions as wire
 from backend.wire.body import Body, read_body
 from backend.wire.chat import SessionBody, parse
+from backend.wire.queries import read_limit
 
 
 def blueprint(conversations: Conversations) -> Blueprint:
@@ -25,7 +26,7 @@ def blueprint(conversations: Conversations) -> Blueprint:
 
     @door.get("")
     def listing() -> Response:
-        limit = wire.read_limit(request.args.get("limit"))
+        limit = read_limit(request.args)
         before = wire.read_cursor(request.args.get("cursor"))
         found = conversations.list(web.caller(), limit + 1, before)
         page = found[:limit]

@@ -6,10 +6,10 @@ from flask import Blueprint, Response, jsonify, request
 
 from backend.chat.ports import Runtime
 from backend.ledger.desk import Desk
-from backend.transports.admin import page
 from backend.transports.jobs import check_seen, own_team
 from backend.wire import teams as wire
 from backend.wire.admin import credits_fields, team_fields
+from backend.wire.queries import read_page
 
 
 def blueprint(desk: Desk, runtime: Runtime) -> Blueprint:
@@ -22,7 +22,7 @@ def blueprint(desk: Desk, runtime: Runtime) -> Blueprint:
     @door.get("/teams/<team_id>/usage/daily")
     def daily_usage(team_id: str) -> Response:
         check_seen(team_id)
-        limit, offset = page()
+        limit, offset = read_page(request.args)
         period = request.args.get("period") or runtime.now()[: len("2026-11")]
         found = desk.accounts.daily_usage(team_id, period, limit, offset)
         rows = [wire.cell_fields(cell) for cell in found]
@@ -32,7 +32,7 @@ def blueprint(desk: Desk, runtime: Runtime) -> Blueprint:
     @door.get("/teams/<team_id>/credits")
     def credits(team_id: str) -> Response:
         check_seen(team_id)
-        limit, offset = page()
+        limit, offset = read_page(request.args)
         now, lines = desk.accounts.statement(team_id, limit, offset)
         entries = [wire.line_fields(line) for line in lines]
         told = {"team_id": team_id, "credits": credits_fields(now), "entries": entries}

@@ -12,8 +12,6 @@ from backend.ledger.bills import drawn
 from backend.ledger.records import STATUSES, Call, Job
 from backend.wire.openai import ID
 
-MAX_PAGE = 200
-
 
 def created_fields(job: Job) -> dict[str, Any]:
     return {
@@ -125,15 +123,6 @@ def in_usd(row: Mapping[str, Any], micro: str, dollars: str) -> dict[str, Any]:
 
 def usd(micro_usd: int) -> float:
     return micro_usd / MICROS
-
-
-def read_number(name: str, text: str | None, otherwise: int, least: int, most: int) -> int:
-    """A number in a query. Raises InvalidRequest."""
-    if text is None:
-        return otherwise
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
-        raise InvalidRequest(f"{name} must be a number from {least} to {most}")
-    return int(text)
 
 
 def read_status(text: str | None) -> str | None:

@@ -12,8 +12,6 @@ from backend.chat.log import Log
 from backend.chat.sessions import Message, Session
 from backend.wire.chat import ending_fields
 
-MAX_LIMIT = 200
-
 
 def summary_fields(session: Session) -> dict[str, Any]:
     return {
@@ -54,14 +52,6 @@ def message_fields(message: Message) -> dict[str, Any]:
     if message.stream_id is not None:
         fields["stream_id"] = message.stream_id
     return {**fields, **ending_fields(message.closing)} if message.closing else fields
-
-
-def read_limit(text: str | None) -> int:
-    if text is None:
-        return 50
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_LIMIT):
-        raise InvalidRequest(f"limit must be a number from 1 to {MAX_LIMIT}")
-    return int(text)
 
 
 def write_cursor(last: Session) -> str:
