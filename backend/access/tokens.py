@@ -49,10 +49,6 @@ class Tokens:
         self._issuer = issuer
         self._audience = audience
 
-    def subject(self, token: str) -> str:
-        """As `read`."""
-        return self.read(token).subject
-
     def read(self, token: str) -> Named:
         """Whom the token names.
 

@@ -87,7 +87,7 @@ def test_a_public_key_may_be_a_text_with_escapes_or_a_file(tmp_path: Path, algor
     file.write_text(pem)
     for given in (pem, pem.replace("\n", "\\n"), str(file)):
         keys = opened(tmp_path, algorithm, public_key=given)
-        assert Tokens(algorithm, keys).subject(token(algorithm)) == "alice"
+        assert Tokens(algorithm, keys).read(token(algorithm)).subject == "alice"
 
 
 @pytest.mark.parametrize(
