@@ -15,7 +15,7 @@ from typing import Any
 import redis
 
 from bench.processes import Gauge
-from bench.servers import free_port
+from tests.ports import free_port
 
 START_S = 20.0
 

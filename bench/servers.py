@@ -20,6 +20,7 @@ from types import TracebackType
 
 from bench.cores import Cores
 from bench.processes import Gauge, children
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 START_S = 60.0
@@ -143,12 +144,6 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(port: int) -> bool:

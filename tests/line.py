@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tests.programs import free_port
+from tests.ports import free_port
 from tests.servers import PATIENCE_S
 
 QUESTION = b"POST /api/chat/stream "

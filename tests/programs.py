@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -16,9 +14,6 @@ import pytest
 
 from tests.servers import PATIENCE_S
 
-PORTS = range(10_000, 22_000)
-"""Below those that the system gives to whoever connects, so that a port is still free after a restart."""
-
 
 def program(name: str, package: str) -> str:
     """Where it is; without it the test fails with what to do. /usr/sbin is not in everyone's PATH."""
@@ -26,15 +21,6 @@ def program(name: str, package: str) -> str:
     if found is None:
         pytest.fail(f"{name} is missing: install it with apt-get install {package}", pytrace=False)
     return found
-
-
-def free_port(beside: int = 0) -> int:
-    """A port that nobody uses, nor the one that is `beside` more; each test worker draws on its own."""
-    dice = random.SystemRandom()
-    while True:
-        port = dice.choice(PORTS)
-        if all(_is_free(each) for each in {port, port + beside}):
-            return port
 
 
 def until(condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
@@ -126,13 +112,3 @@ class Program:
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None, "it was never started"
         self._process.send_signal(number)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

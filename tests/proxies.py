@@ -10,7 +10,8 @@ from pathlib import Path
 
 import urllib3
 
-from tests.programs import Program, free_port, program
+from tests.ports import free_port
+from tests.programs import Program, program
 from tests.servers import PATIENCE_S, ROOT
 
 DEPLOYING = ROOT / "docs" / "deploying"

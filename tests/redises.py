@@ -18,13 +18,12 @@ from redis.retry import Retry
 
 from tests.certificates import Certificate
 from tests.line import Line
-from tests.programs import Program, free_port, program, until
+from tests.ports import BUS, free_port
+from tests.programs import Program, program, until
 from tests.servers import PATIENCE_S
 
 PATH_BYTES = 107
 """The longest path a unix socket may have."""
-BUS = 10_000
-"""A cluster's nodes speak to each other on a port so much above their own."""
 SLOTS = 16_384
 NAME = "parley"
 """What the sentinels call their master."""

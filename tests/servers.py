@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,18 +14,14 @@ from typing import Any, ClassVar, Protocol
 
 import urllib3
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_S = 20.0
 START_S = 60.0
 """A start is mostly the processor's work, of which there may be little."""
 PYTHONPATH = f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'absent'}"
 """Of the servers' processes."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Address(Protocol):

@@ -20,7 +20,8 @@ import urllib3
 
 from backend.child import PLACE
 from backend.runtime import listen
-from tests.servers import PATIENCE_S, PYTHONPATH, ROOT, free_port
+from tests.ports import free_port
+from tests.servers import PATIENCE_S, PYTHONPATH, ROOT
 
 CREW = (ROOT / "tests" / "fakes" / "crew.py").read_text()
 BROKEN = "raise SystemExit(1)\n"
@@ -99,6 +100,15 @@ def start_crew(tmp_path: Path) -> Iterator[StartCrew]:
             return crew
 
         yield start
+
+
+def lines_of(pid: int) -> list[str]:
+    """What kinds of pipes and sockets it has open."""
+    kinds = []
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            kinds.append(os.readlink(each).partition(":")[0])
+    return [kind for kind in kinds if kind in ("pipe", "socket")]
 
 
 def gone(pid: int) -> bool:
@@ -342,8 +352,7 @@ def test_a_worker_has_the_socket_and_nothing_else_of_its_parent(start_crew: Star
     old = crew.pids()
     crew.send(signal.SIGHUP)
     for pid in crew.replaced(old):
-        links = [os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()]
-        assert [link.partition(":")[0] for link in links if link.startswith(("pipe", "socket"))] == ["socket"]
+        wait_until(lambda pid=pid: lines_of(pid) == ["socket"], lambda pid=pid: str(lines_of(pid)))
     assert len(os.listdir(f"/proc/{crew.process.pid}/fd")) == 3 + 3, "its signals' pipe and the socket"
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from tests.clients import ask, get, resume, text_of
 from tests.fakes.upstream import FakeUpstream, Peer, Script, chunk, finish, head, stall
-from tests.programs import free_port
+from tests.ports import free_port
 from tests.proxies import PROXIES, Proxy, proxy_to
 from tests.servers import ROOT, Server, servers
 from tests.sockets import Polling, Socket
