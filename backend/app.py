@@ -35,6 +35,7 @@ from backend.ledger.admission import Billing
 from backend.ledger.desk import Desk
 from backend.ledger.grouping import Grouping
 from backend.ledger.reconciler import Reconciler
+from backend.ledger.records import JobLimits
 from backend.ledger.settler import Settler
 from backend.models import Offer, offer
 from backend.providers.catalog import Catalog
@@ -76,7 +77,8 @@ def build(
     are shared with other workers. Raises Misconfigured."""
     app = Flask("parley", static_folder=None)
     keys = None if config.auth == "off" else keys_of_tokens(config)
-    desk = Desk(config.database_url, runtime, config.job_ttl_s, config.call_lease_s)
+    job_limits = JobLimits(config.job_ttl_s, config.call_lease_s, config.max_metadata_bytes)
+    desk = Desk(config.database_url, runtime, job_limits)
     keyring = Keyring(lambda key: holder_of(desk, key), runtime.monotonic)
     gate = Gate(
         tokens_of(config, keys) if keys else None,

@@ -79,6 +79,7 @@ class Config:
     max_choices: int = variable("MAX_CHOICES", positive, 16)
     tokenizer: str = variable("TOKENIZER", one_of("o200k_base", "cl100k_base", "bytes"), "o200k_base")
     max_answer_chars: int = variable("MAX_ANSWER_CHARS", positive, 1_000_000)
+    max_metadata_bytes: int = variable("MAX_METADATA_BYTES", positive, 65_536)
     max_streams: int = variable("MAX_STREAMS", positive, 2000)
     max_streams_per_caller: int = variable("MAX_STREAMS_PER_CALLER", positive, 20)
     max_body_bytes: int = variable("MAX_BODY_BYTES", positive, 1_048_576)

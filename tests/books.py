@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from backend.ledger.accounts import Accounts
 from backend.ledger.database import Database
 from backend.ledger.ledger import Ledger
-from backend.ledger.records import Call, Credits, Terms
+from backend.ledger.records import Call, Credits, JobLimits, Terms
 from tests.fakes.runtime import ThreadRuntime
 from tests.programs import until
 from tests.servers import Server
@@ -18,7 +18,7 @@ class Books:
     def __init__(self, url: str) -> None:
         runtime = ThreadRuntime()
         self.database = Database(url, runtime)
-        self.ledger = Ledger(self.database, runtime)
+        self.ledger = Ledger(self.database, runtime, JobLimits())
         self.accounts = Accounts(self.database, runtime)
 
     def team(

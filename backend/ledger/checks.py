@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from backend.chat.errors import InvalidRequest, Unauthorized
 from backend.ledger.records import MODES, Terms
@@ -52,6 +54,14 @@ def some_text(name: str, value: str | None, longest: int = 255) -> str:
     if not found:
         raise InvalidRequest(f"{name} must not be empty")
     return found
+
+
+def metadata(value: Mapping[str, Any], most_bytes: int) -> dict[str, Any]:
+    """All that a job or a call would have, which may have come in parts."""
+    size = len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace"))
+    if size > most_bytes:
+        raise InvalidRequest(f"metadata may have {most_bytes} bytes in all, as JSON; these would be {size}")
+    return dict(value)
 
 
 def terms(given: Terms) -> Terms:

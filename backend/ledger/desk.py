@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from backend.chat.ports import Runtime
+from backend.ledger.records import JobLimits
 
 if TYPE_CHECKING:
     from backend.ledger.accounts import Accounts
@@ -20,12 +21,11 @@ SQLITE = "sqlite:///"
 class Desk:
     """`ledger` and `accounts` open it, and raise Unavailable as long as that cannot be done."""
 
-    def __init__(self, url: str, runtime: Runtime, job_ttl_s: float, lease_s: float) -> None:
+    def __init__(self, url: str, runtime: Runtime, limits: JobLimits) -> None:
         """Raises Misconfigured for an address that cannot be one."""
         self._url = url
         self._runtime = runtime
-        self._job_ttl_s = job_ttl_s
-        self._lease_s = lease_s
+        self._limits = limits
         self._file = Path(url.removeprefix(SQLITE).partition("?")[0]) if url.startswith(SQLITE) else None
         self._books: Books | None = None
         if self.in_use:
@@ -52,7 +52,7 @@ class Desk:
     def _opened(self) -> Books:
         if self._books is None:
             loaded = self._runtime.offload(sql)
-            books = loaded.open_(self._url, self._runtime, self._job_ttl_s, self._lease_s)
+            books = loaded.open_(self._url, self._runtime, self._limits)
             if self._books is not None:  # others have opened it meanwhile
                 books.database.close()
             else:

@@ -77,20 +77,12 @@ def calls_of(tx: Connection, job_id: str) -> list[Call]:
     return [Call(*row) for row in tx.execute(_CALLS, {"job": job_id})]
 
 
-def add_metadata(tx: Connection, team_id: str, job_id: str, more: Mapping[str, Any]) -> Job:
-    """Merge it into the job's, key by key. Raises NotFound."""
-    job = find(tx, team_id, job_id, locked=True)
-    return changed(tx, job, metadata={**job.metadata, **more})
+def add_metadata(tx: Connection, job: Job, more: Mapping[str, Any], most_bytes: int) -> Job:
+    """Merge it into a locked job's, key by key. Raises InvalidRequest for what would be too much."""
+    return changed(tx, job, metadata=checks.metadata({**job.metadata, **more}, most_bytes))
 
 
-def end(
-    tx: Connection,
-    job: Job,
-    status: str,
-    at: str,
-    metadata: Mapping[str, Any] | None = None,
-    error_message: str | None = None,
-) -> Job:
+def end(tx: Connection, job: Job, status: str, at: str, error_message: str | None = None) -> Job:
     """It takes no more calls. The job is locked; ending one that has ended, in either way, changes nothing,
     and gives what came of the first time.
 
@@ -105,7 +97,6 @@ def end(
     values: dict[str, Any] = {
         "status": status,
         "completed_at": at,
-        "metadata": {**job.metadata, **(metadata or {})},
         "error_message": checks.text("error_message", error_message, 4000),
     }
     return changed(tx, job, **values, **_paid(tx, replace(job, **values), at))

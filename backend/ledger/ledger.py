@@ -10,14 +10,12 @@ from typing import Any
 from sqlalchemy import Connection
 
 from backend.chat.ports import Runtime
-from backend.ledger import calls, jobs, repeats
+from backend.ledger import calls, checks, jobs, repeats
 from backend.ledger.database import Database
-from backend.ledger.records import Call, Job, NewCall, NewJob, Once, Outcome, Swept
+from backend.ledger.records import Call, Job, JobLimits, NewCall, NewJob, Once, Outcome, Swept
 
 logger = logging.getLogger(__name__)
 
-JOB_TTL_S = 86_400.0
-LEASE_S = 900.0
 AT_ONCE = 200
 """Of what is overdue, a sweep takes so many at most."""
 EXPIRED = "The job was not ended within its time"
@@ -27,20 +25,17 @@ class Ledger:
     """Each method is one transaction, and may be called again with the same ids, by any process, whatever
     became of the first time. All raise Unavailable."""
 
-    def __init__(
-        self, database: Database, runtime: Runtime, job_ttl_s: float = JOB_TTL_S, lease_s: float = LEASE_S
-    ) -> None:
-        """A call that is not settled or renewed within `lease_s` is taken for one whose process died."""
+    def __init__(self, database: Database, runtime: Runtime, limits: JobLimits) -> None:
         self._database = database
         self._runtime = runtime
-        self._job_ttl_s = job_ttl_s
-        self._lease_s = lease_s
+        self._limits = limits
 
     def open_job(self, job: NewJob, once: Once | None = None) -> Job:
         """As `jobs.open_`; asked for again by the same request it is the job that there is. Raises
-        IdempotencyMismatch."""
+        IdempotencyMismatch, and InvalidRequest for too much metadata, as do the others that take some."""
+        checks.metadata(job.metadata, self._limits.metadata_bytes)
         now = self._runtime.now()
-        expires_at = later(now, self._job_ttl_s)
+        expires_at = later(now, self._limits.job_ttl_s)
 
         def work(tx: Connection) -> Job:
             if known := repeats.known(tx, once):
@@ -54,8 +49,11 @@ class Ledger:
     def begin_call(self, call: NewCall, job: NewJob | None = None) -> Call:
         """As `calls.begin`, the `job` being opened first if it is given: the two are one transaction. Raises
         NotFound."""
+        for each in (call, job) if job is not None else (call,):
+            checks.metadata(each.metadata, self._limits.metadata_bytes)
         now = self._runtime.now()
-        expires_at, leased_until = later(now, self._job_ttl_s), later(now, self._lease_s)
+        expires_at = later(now, self._limits.job_ttl_s)
+        leased_until = later(now, self._limits.lease_s)
 
         def work(tx: Connection) -> Call:
             if job is not None:
@@ -73,7 +71,7 @@ class Ledger:
 
     def renew(self, stream_ids: Sequence[str]) -> int:
         """Begin the lease of running calls anew; how many of these run."""
-        leased_until = later(self._runtime.now(), self._lease_s)
+        leased_until = later(self._runtime.now(), self._limits.lease_s)
         return self._database.write(lambda tx: calls.renew(tx, stream_ids, leased_until))
 
     def end_job(
@@ -93,13 +91,20 @@ class Ledger:
             job = jobs.find(tx, team_id, job_id, locked=True)
             if not repeats.known(tx, once):
                 repeats.note(tx, once, job_id)
-            return jobs.end(tx, job, status, now, metadata, error_message)
+            if metadata and not job.ended:
+                job = jobs.add_metadata(tx, job, metadata, self._limits.metadata_bytes)
+            return jobs.end(tx, job, status, now, error_message)
 
         return self._database.write(work)
 
     def add_metadata(self, team_id: str, job_id: str, more: Mapping[str, Any]) -> Job:
-        """As `jobs.add_metadata`."""
-        return self._database.write(lambda tx: jobs.add_metadata(tx, team_id, job_id, more))
+        """As `jobs.add_metadata`. Raises NotFound."""
+
+        def work(tx: Connection) -> Job:
+            job = jobs.find(tx, team_id, job_id, locked=True)
+            return jobs.add_metadata(tx, job, more, self._limits.metadata_bytes)
+
+        return self._database.write(work)
 
     def job(self, team_id: str, job_id: str) -> Job:
         """Raises NotFound."""

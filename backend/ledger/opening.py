@@ -10,6 +10,7 @@ from backend.chat.ports import Runtime
 from backend.ledger.accounts import Accounts
 from backend.ledger.database import BROKEN, Database, address_of
 from backend.ledger.ledger import Ledger
+from backend.ledger.records import JobLimits
 
 logger = logging.getLogger(__name__)
 
@@ -26,11 +27,11 @@ def check_address(url: str) -> None:
     address_of(url)
 
 
-def open_(url: str, runtime: Runtime, job_ttl_s: float, lease_s: float) -> Books:
+def open_(url: str, runtime: Runtime, limits: JobLimits) -> Books:
     """Raises Unavailable."""
     try:
         database = Database(url, runtime)
     except Misconfigured as exc:
         logger.error("the ledger cannot be opened: %s", exc)
         raise Unavailable(BROKEN) from exc
-    return Books(database, Ledger(database, runtime, job_ttl_s, lease_s), Accounts(database, runtime))
+    return Books(database, Ledger(database, runtime, limits), Accounts(database, runtime))

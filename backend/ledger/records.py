@@ -21,6 +21,17 @@ BASES = ("usage", "estimate")
 
 
 @dataclass(frozen=True, slots=True)
+class JobLimits:
+    """Of jobs and calls: a job fails that has not ended within `job_ttl_s`; a call that is not settled or
+    renewed within `lease_s` is taken for one whose process died; the metadata of either, as JSON, has up to
+    `metadata_bytes`."""
+
+    job_ttl_s: float = 86_400.0
+    lease_s: float = 900.0
+    metadata_bytes: int = 65_536
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """How credits are reckoned."""
 

@@ -11,14 +11,14 @@ from backend.chat.errors import InsufficientCredits
 from backend.ledger.accounts import Accounts
 from backend.ledger.database import Database
 from backend.ledger.ledger import Ledger
-from backend.ledger.records import NewCall, NewJob, Outcome
+from backend.ledger.records import JobLimits, NewCall, NewJob, Outcome
 from tests.fakes.runtime import ThreadRuntime
 from tests.ledger.world import NOTHING
 
 
 def jobs(database: Database, name: str, numbers: range) -> None:
     """Jobs of one call each, one after the other; who has no credit for one goes on to the next."""
-    ledger = Ledger(database, ThreadRuntime(), job_ttl_s=5.0, lease_s=5.0)
+    ledger = Ledger(database, ThreadRuntime(), JobLimits(job_ttl_s=5.0, lease_s=5.0))
     for number in numbers:
         print(number, flush=True)
         mine = f"{name}-{number}"

@@ -15,7 +15,7 @@ from backend.chat.requests import Caller, Completion, JobCall
 from backend.ledger.admission import Billing
 from backend.ledger.desk import Desk
 from backend.ledger.reconciler import Reconciler
-from backend.ledger.records import NewJob, Terms
+from backend.ledger.records import JobLimits, NewJob, Terms
 from backend.ledger.settler import Settler
 from backend.providers.catalog import Catalog
 from backend.providers.demo import Demo
@@ -34,7 +34,7 @@ HELLO = Completion([{"role": "user", "content": "Say hello"}], {}, choices=2)
 class World:
     def __init__(self, folder: Path) -> None:
         self.runtime = ThreadRuntime()
-        self.desk = Desk(f"sqlite:///{folder}/ledger.db", self.runtime, 1000, 100)
+        self.desk = Desk(f"sqlite:///{folder}/ledger.db", self.runtime, JobLimits(1000, 100))
         self.settler = Settler(self.desk, self.runtime)
         models = Catalog([DEMO])
         self.room: list[Caller] = []
@@ -224,9 +224,9 @@ def test_a_call_that_nobody_settles_is_settled_by_its_stream(world: World, how: 
         world.streams.close(asked.log, Failed("interrupted", 503, "gone", 2, AT))
     elif how == "gone":
         world.streams.discard(asked.log)
-    world.desk.ledger._lease_s = -1.0
+    world.desk.ledger._limits = JobLimits(lease_s=-1.0)
     world.desk.ledger.renew(["s"])
-    world.desk.ledger._lease_s = 100.0
+    world.desk.ledger._limits = JobLimits(lease_s=100.0)
     world.reconciler.tend()
     call = world.desk.ledger.call("s")
     prompt = len("Say hello") + 4

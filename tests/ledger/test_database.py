@@ -25,7 +25,7 @@ from backend.ledger import database, schema
 from backend.ledger.database import FOREIGN, READERS, WRITERS, Database
 from backend.ledger.ledger import Ledger
 from backend.ledger.migrations.upgrade import config
-from backend.ledger.records import Credits
+from backend.ledger.records import Credits, JobLimits
 from backend.ledger.tables import HEAD, metadata
 from tests.fakes.runtime import ThreadRuntime
 from tests.ledger.world import World
@@ -249,7 +249,7 @@ def test_a_database_that_says_nothing_is_not_waited_for_without_an_end(postgres:
     world.team(5)
     job = world.job()
     world.database = Database(postgres.url, world.clock, patience_s=0.3)
-    world.ledger = Ledger(world.database, world.clock)
+    world.ledger = Ledger(world.database, world.clock, JobLimits())
     pid = world.database.write(lambda tx: tx.execute(text("SELECT pg_backend_pid()")).scalar())
     os.kill(pid, signal.SIGSTOP)
     try:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from backend.chat.errors import Conflict, IdempotencyMismatch, InsufficientCredits, InvalidRequest, NotFound
-from backend.ledger.records import Credits, Most, NewCall, NewJob, Once, Outcome
+from backend.ledger.records import Credits, JobLimits, Most, NewCall, NewJob, Once, Outcome
 from tests.ledger.world import JOB_TTL_S, LEASE_S, NOTHING, TOKENS, USD, World
 
 
@@ -328,6 +328,31 @@ def test_metadata_is_merged_key_by_key(world: World) -> None:
     }  # fmt: skip
     ended = world.ledger.end_job("acme", "j", "failed", {"e": "\u2028"}, "no use")
     assert (ended.metadata["e"], ended.error_message, ended.user_id) == ("\u2028", "no use", job.user_id)
+
+
+def test_metadata_of_a_job_and_of_a_call_is_bounded(world: World) -> None:
+    world.team(10)
+    most = JobLimits().metadata_bytes
+    full = {"a": "\u00e9" * ((most - len('{"a":""}')) // 2)}
+    world.ledger.open_job(NewJob("j", "acme", "chat", metadata=full))
+    more = full | {"b": 1}
+    refused: list[Callable[[], object]] = [
+        lambda: world.ledger.open_job(NewJob("k", "acme", "chat", metadata=more)),
+        lambda: world.ledger.add_metadata("acme", "j", {"b": 1}),
+        lambda: world.ledger.end_job("acme", "j", "completed", {"b": 1}),
+        lambda: world.ledger.begin_call(NewCall("c", "j", "acme", "s", "demo", NOTHING, metadata=more)),
+        lambda: world.ledger.begin_call(
+            NewCall("c", "k", "acme", "s", "demo", NOTHING), NewJob("k", "acme", "chat", metadata=more)
+        ),
+    ]
+    for attempt in refused:
+        with pytest.raises(InvalidRequest, match=f"metadata may have {most} bytes in all"):
+            attempt()
+    job = world.ledger.job("acme", "j")
+    assert (job.status, job.metadata, world.ledger.calls("acme", "j")) == ("pending", full, [])
+    assert world.ledger.add_metadata("acme", "j", {"a": 1}).metadata == {"a": 1}
+    with pytest.raises(NotFound):
+        world.ledger.job("acme", "k")
 
 
 def test_jobs_are_listed_in_pages_the_newest_first(world: World) -> None:

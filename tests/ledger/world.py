@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from backend.ledger.accounts import Accounts
 from backend.ledger.database import Database, T, Work
 from backend.ledger.ledger import Ledger
-from backend.ledger.records import Call, Credits, Job, Most, NewCall, NewJob, Outcome, Terms
+from backend.ledger.records import Call, Credits, Job, JobLimits, Most, NewCall, NewJob, Outcome, Terms
 from backend.ledger.tables import metadata
 from tests.fakes.runtime import ThreadRuntime
 
@@ -76,7 +76,7 @@ class World:
     def open(self) -> None:
         """What a process does at its start."""
         self.database = CutDatabase(self.url, self.clock, patience_s=2.0)
-        self.ledger = Ledger(self.database, self.clock, JOB_TTL_S, LEASE_S)
+        self.ledger = Ledger(self.database, self.clock, JobLimits(JOB_TTL_S, LEASE_S))
         self.accounts = Accounts(self.database, self.clock)
 
     def close(self) -> None:

@@ -126,6 +126,25 @@ def test_a_job_of_several_calls_has_one_bill(client: Parley, books: Books, team:
     )
 
 
+def test_a_job_takes_so_much_metadata_and_no_more(client: Parley, books: Books, team: str) -> None:
+    job_id = client.create_job("chat")
+    client.update_metadata({"first": "x" * 40_000})
+    attempts: list[Callable[[], object]] = [
+        lambda: client.update_metadata({"second": "x" * 40_000}),
+        lambda: client.complete_job(metadata={"second": "x" * 40_000}),
+        lambda: client.chat("chat-fast", HELLO, call_metadata={"of the call": "x" * 70_000}),
+        lambda: client.create_job("chat", metadata={"all at once": "x" * 70_000}),
+        lambda: client.create_and_call("chat", "chat-fast", HELLO, metadata={"all at once": "x" * 70_000}),
+    ]
+    for attempt in attempts:
+        with pytest.raises(InvalidRequest, match="metadata may have 65536 bytes in all") as refused:
+            attempt()
+        assert refused.value.status == 400
+    assert [job.job_id for job in client.list_jobs().jobs] == [job_id]
+    assert (books.credits(team).held, books.calls(team)) == (0, [])
+    assert client.get_job(job_id).status == "pending"
+
+
 def test_all_three_steps_in_one(client: Parley, books: Books, team: str) -> None:
     done = client.create_and_call("extract", "chat-smart", HELLO, "user-2", {"a": 1}, idempotency_key="k")
     assert (done.status, done.costs.total_calls, done.credits_remaining) == ("completed", 1, 9)
