@@ -5,6 +5,9 @@ The words used from the URL to the database column:
 caller      who asks: an owner (empty for anonymous) and an address
 session     a conversation, keyed by owner and session id
 message     one turn kept in a session, `user` or `assistant`
+parent      the message that another comes after: an answer's is its question
+path        messages from a session's beginning to one of them, each the parent of the next
+version     one of several questions that come after the same message, with all that follows it
 request     one question as it arrived, checked (`ChatRequest`)
 stream      one answer on its way; its id names the log
 header      what is known of a stream before its first token

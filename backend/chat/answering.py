@@ -47,12 +47,13 @@ class Answering:
         self._count_tokens = count_tokens
         self._stop_elsewhere = stop_elsewhere
 
-    def begin(self, asking: Asking, prepare: Callable[[], Task]) -> None:
-        """Have it written; what `prepare` gives is to be done, once every admission is passed. Raises what
-        that raises, and an admission's refusal; then nothing is left of it."""
+    def begin(self, asking: Asking, check: Callable[[], None], prepare: Callable[[], Task]) -> None:
+        """Have it written; what `prepare` gives is to be done, once the `check` and then every admission are
+        passed. Raises what these raise, and an admission's refusal; then nothing is left of it."""
         log = asking.log
         writer = self._writer(log, runs_on=asking.request.runs_on)
         try:
+            check()
             task = self._admitted(asking, prepare)
         except Exception as exc:
             self._live.let_go(log)

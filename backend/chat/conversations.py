@@ -12,7 +12,7 @@ from backend.chat.news import News
 from backend.chat.ports import Models, Runtime, SessionStore, StreamStore
 from backend.chat.requests import Caller
 from backend.chat.rooms import Listener, Rooms
-from backend.chat.sessions import Changes, Message, Session
+from backend.chat.sessions import Changes, Session
 from backend.chat.snapshot import Snapshot, snapshot
 
 
@@ -54,9 +54,6 @@ class Conversations:
         if session is None:
             raise unknown_session()
         return session
-
-    def messages(self, session: Session) -> Sequence[Message]:
-        return self._sessions.messages(session.owner, session.session_id)
 
     def snapshot(self, caller: Caller, session_id: str) -> Snapshot:
         """The session with its messages and its running answer, as of one moment."""

@@ -91,8 +91,8 @@ class Engine:
     def open(self, caller: Caller, request: ChatRequest) -> Log:
         """Begin to answer, or join the answer this idempotency key began.
 
-        Raises what refuses it: IdempotencyMismatch, ModelNotFound, Forbidden, SessionBusy, Unavailable, or an
-        admission's own refusal; then nothing is left of it.
+        Raises what refuses it: IdempotencyMismatch, ModelNotFound, Forbidden, SessionBusy, NotFound (of what
+        it is to come after), Unavailable, or an admission's own refusal; then nothing is left of it.
         """
         idempotency = request.idempotency(caller)
         if idempotency and (known := self._streams.by_key(idempotency)):
@@ -121,7 +121,11 @@ class Engine:
         if log.header is not header:
             return log
         asking = Asking(log, caller, request, model)
-        self._answering.begin(asking, lambda: self._tasks.begin(header, session, model, request))
+        self._answering.begin(
+            asking,
+            lambda: self._tasks.check(session, request),
+            lambda: self._tasks.begin(header, session, model, request),
+        )
         return log
 
     def find(self, caller: Caller, stream_id: str) -> Log:

@@ -85,6 +85,7 @@ class Keeper:
             tokens=log.count,
             stream_id=header.stream_id,
             closing=closing,
+            parent_id=header.question_id,
         )
         self._sessions.answer(header.owner, header.session_id, answer)
 

@@ -190,7 +190,7 @@ class SessionStore(Protocol):
         """Forget it with its messages. False if there was none."""
 
     def messages(self, owner: str, session_id: str) -> Sequence[Message]:
-        """Its messages, oldest first."""
+        """Its messages, oldest first; a parent stands before those that come after it."""
 
     def ask(self, session: Session, question: Message, title: str) -> None:
         """Add a question, making the session as given if there is none; `title` names an untitled one."""

@@ -77,9 +77,16 @@ class JobCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Parent:
+    """Where in its session a question goes: after this message, or, None, at the very beginning."""
+
+    message_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """One question, checked. `session_id` None asks for the session `fallback_session_id`, without that
-    for a new one, or for none when `keep` is off.
+    for a new one, or for none when `keep` is off. Without a `parent` it goes after the newest message.
 
     `fingerprint` is a digest of what was asked, for `idempotency_key`. A `completion` stands for the message
     and what belongs to it. `runs_on`: the answer is given to its end, whoever leaves. `call` says what a
@@ -89,6 +96,7 @@ class ChatRequest:
     message: str
     session_id: str | None = None
     fallback_session_id: str | None = None
+    parent: Parent | None = None
     model: str | None = None
     system: str | None = None
     temperature: float | None = None

@@ -35,7 +35,8 @@ class Changes(TypedDict, total=False):
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn. An answer's `status` is the state its stream ended in and `closing` says how; a
-    question's is `done`. `tokens` counts an answer's text pieces."""
+    question's is `done`. `tokens` counts an answer's text pieces. `parent_id` is the message it comes after:
+    of an answer its question; None where a conversation begins."""
 
     id: str
     role: str
@@ -46,6 +47,7 @@ class Message:
     tokens: int | None = None
     stream_id: str | None = None
     closing: Closing | None = None
+    parent_id: str | None = None
 
 
 def title_from(question: str) -> str:

@@ -8,17 +8,26 @@ from dataclasses import dataclass, replace
 from backend.chat.log import Log
 from backend.chat.ports import SessionStore, StreamStore
 from backend.chat.sessions import Message, Session
+from backend.chat.versions import newest_path, path_to
 
 ATTEMPTS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """`live` is the answer that is being given to the last message; None if that has all it will get."""
+    """All its messages, oldest first. `live` is the answer that is being given to the last message of the
+    path; None if that has all it will get."""
 
     session: Session
     messages: Sequence[Message]
     live: Log | None
+
+    @property
+    def path(self) -> Sequence[Message]:
+        """The conversation as it goes now: without the versions beside it."""
+        if self.live is not None:
+            return path_to(self.messages, self.live.header.question_id)
+        return newest_path(self.messages)
 
 
 def snapshot(sessions: SessionStore, streams: StreamStore, owner: str, session_id: str) -> Snapshot | None:

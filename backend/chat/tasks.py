@@ -11,6 +11,7 @@ from backend.chat.log import Log
 from backend.chat.ports import Model, Models, SessionStore
 from backend.chat.requests import Asked, ChatRequest, Completion
 from backend.chat.sessions import Message, Session, title_from
+from backend.chat.versions import newest_path, path_to, unknown_message
 
 PIECES_PER_TOKEN = 16
 """An upstream may send a token in pieces, and more of it than it counts, but not without end."""
@@ -72,14 +73,28 @@ class Tasks:
             request.max_tokens or self._limits.max_answer_tokens,
         )
 
+    def check(self, session: Session | None, request: ChatRequest) -> None:
+        """Whether what it is to come after is there, before anything is spent on it. Raises NotFound."""
+        if session is None or request.parent is None or request.parent.message_id is None:
+            return
+        parent_id = request.parent.message_id
+        if self._sessions.find_message(session.owner, session.session_id, parent_id) is None:
+            raise unknown_message()
+
     def begin(self, header: Header, session: Session | None, model: Model, request: ChatRequest) -> Task:
         """Save the question and gather what the writer needs. The log exists, so no other question can
-        come between the history and this one."""
+        come between the history and this one. Raises NotFound if the session was deleted meanwhile."""
         history: Sequence[Message] = ()
         if session is not None:
-            if request.target_session_id:
-                history = self._sessions.messages(header.owner, session.session_id)
-            question = Message(header.question_id, "user", request.message, "done", header.created_at)
+            history = self._history(session, request)
+            question = Message(
+                header.question_id,
+                "user",
+                request.message,
+                "done",
+                header.created_at,
+                parent_id=history[-1].id if history else None,
+            )
             self._sessions.ask(session, question, title_from(request.message))
         kept_system = session.system if session else None
         return Task(
@@ -92,6 +107,18 @@ class Tasks:
             max_chars=self._limits.max_answer_chars,
             completion=request.completion,
         )
+
+    def _history(self, session: Session, request: ChatRequest) -> Sequence[Message]:
+        """What the question comes after."""
+        messages: Sequence[Message] = ()
+        if request.target_session_id:
+            messages = self._sessions.messages(session.owner, session.session_id)
+        if request.parent is None:
+            return newest_path(messages)
+        history = path_to(messages, request.parent.message_id)
+        if not history and request.parent.message_id is not None:
+            raise unknown_message()
+        return history
 
     def goes_on(self, log: Log) -> bool:
         """Whether others may go on with it when its process is gone: what was asked is known, it is nothing
@@ -112,15 +139,15 @@ class Tasks:
             model = self._models.find(header.model)
         except ModelNotFound:
             return None
-        messages = self._sessions.messages(header.owner, header.session_id)
-        places = [n for n, message in enumerate(messages) if message.id == header.question_id]
-        if not places or not model.continues:
+        path = path_to(self._sessions.messages(header.owner, header.session_id), header.question_id)
+        if not path or not model.continues:
             return None
+        *history, question = path
         return Task(
             model=model,
             system=header.asked.system,
-            history=messages[: places[0]],
-            question=messages[places[0]].content,
+            history=history,
+            question=question.content,
             temperature=header.asked.temperature,
             max_tokens=header.asked.max_tokens,
             max_chars=self._limits.max_answer_chars,

@@ -47,6 +47,12 @@ MIGRATIONS = (
         items TEXT NOT NULL, PRIMARY KEY (stream_id, first)
     ) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE messages ADD COLUMN parent_id TEXT;
+    UPDATE messages SET parent_id = before.id FROM (
+        SELECT number, lag(id) OVER (PARTITION BY owner, session_id ORDER BY number) AS id FROM messages
+    ) AS before WHERE before.number = messages.number;
+    """,
 )
 """Each brings the schema one version on; `user_version` counts those done. Never edit one that shipped."""
 

@@ -70,13 +70,16 @@ def route_from_json(text: bytes) -> Route:
 
 
 def message_to_json(message: Message) -> str:
+    """All but its parent: that is written where it is not the message before."""
     values = {field.name: getattr(message, field.name) for field in fields(message)}
+    del values["parent_id"]
     closing = closing_to_json(message.closing) if message.closing else None
     return orjson.dumps({**values, "closing": closing}).decode()
 
 
-def message_from_json(text: bytes) -> Message:
-    values = orjson.loads(text)
+def message_from_json(text: bytes, before_id: str | None) -> Message:
+    """`before_id` is the message before, which is its parent unless it says another."""
+    values = {"parent_id": before_id, **orjson.loads(text)}
     if values["closing"] is not None:
         values["closing"] = closing_from_json(values["closing"])
     return Message(**values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from backend.chat.ports import Runtime
 from backend.chat.sessions import Changes, Message, Session
@@ -14,7 +15,8 @@ from backend.stores.sqlite import SWEEP_EVERY_S, ago
 
 SESSION_COLUMNS = "owner, session_id, title, model, system, created_at, updated_at, message_count"
 SESSION = f"SELECT {SESSION_COLUMNS} FROM sessions"
-MESSAGE = "SELECT id, role, content, status, created_at, model, tokens, stream_id, closing FROM messages"
+MESSAGE_COLUMNS = "id, role, content, status, created_at, model, tokens, stream_id, closing, parent_id"
+MESSAGE = f"SELECT {MESSAGE_COLUMNS} FROM messages"
 HERE = "WHERE owner = ? AND session_id = ?"
 
 
@@ -123,10 +125,10 @@ def insert_message(db: sqlite3.Connection, owner: str, session_id: str, message:
     """One whose id is there already changes nothing."""
     closing = records.closing_to_json(message.closing) if message.closing else None
     added = db.execute(
-        "INSERT OR IGNORE INTO messages (owner, session_id, id, role, content, status, created_at, model,"
-        " tokens, stream_id, closing) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT OR IGNORE INTO messages (owner, session_id, {MESSAGE_COLUMNS})"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (owner, session_id, message.id, message.role, message.content, message.status, message.created_at,
-         message.model, message.tokens, message.stream_id, closing),
+         message.model, message.tokens, message.stream_id, closing, message.parent_id),
     )  # fmt: skip
     if added.rowcount:
         db.execute(
@@ -135,7 +137,7 @@ def insert_message(db: sqlite3.Connection, owner: str, session_id: str, message:
         )
 
 
-def message_from(row: tuple[str, ...]) -> Message:
-    id_, role, content, status, created_at, model, tokens, stream_id, closing = row
+def message_from(row: tuple[Any, ...]) -> Message:
+    id_, role, content, status, created_at, model, tokens, stream_id, closing, parent_id = row
     ending = records.closing_from_json(closing) if closing else None
-    return Message(id_, role, content, status, created_at, model, tokens, stream_id, ending)  # type: ignore[arg-type]
+    return Message(id_, role, content, status, created_at, model, tokens, stream_id, ending, parent_id)

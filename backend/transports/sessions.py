@@ -56,8 +56,8 @@ def blueprint(conversations: Conversations) -> Blueprint:
         if kind == "json":
             response = jsonify(whole(session_id))
         elif kind == "markdown":
-            session = conversations.find(web.caller(), session_id)
-            text = wire.markdown(session, conversations.messages(session))
+            found = conversations.snapshot(web.caller(), session_id)
+            text = wire.markdown(found.session, found.path)
             response = Response(text, content_type="text/markdown; charset=utf-8")
         else:
             raise InvalidRequest("format must be markdown or json")
@@ -67,7 +67,7 @@ def blueprint(conversations: Conversations) -> Blueprint:
 
     def whole(session_id: str) -> dict[str, object]:
         found = conversations.snapshot(web.caller(), session_id)
-        return wire.session_fields(found.session, found.messages, found.live)
+        return wire.session_fields(found.session, found.path, found.live)
 
     def read_changes(body: Body) -> Changes:
         changes: Changes = parse(SessionBody, body).model_dump(exclude_unset=True)  # type: ignore[assignment]

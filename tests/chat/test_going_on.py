@@ -76,10 +76,14 @@ class World:
         at = self.runtime.now()
         session = Session("", "s", None, None, None, at, at)
         self.header = Header("t", "", "s", "q", "a", "scripted", at, "127.0.0.1", asked=ASKED)
-        for number, text in enumerate(["before", "why?"]):
-            self.sessions.ask(session, Message("q" if number else "q0", "user", text, "done", at), text)
-            if not number:
-                self.sessions.answer("", "s", Message("a0", "assistant", "so", "done", at))
+        for id_, text, parent_id in (
+            ("q0", "before", None),
+            ("q1", "other version", "a0"),
+            ("q", "why?", "a0"),
+        ):
+            self.sessions.ask(session, Message(id_, "user", text, "done", at, parent_id=parent_id), text)
+            if parent_id is None:
+                self.sessions.answer("", "s", Message("a0", "assistant", "so", "done", at, parent_id="q0"))
 
     def ended(self) -> Closing:
         log = self.streams.log
@@ -103,7 +107,8 @@ def test_the_rest_is_asked_for_with_all_that_was_asked_and_written_behind_it() -
     assert (closing.finish_reason, closing.tokens, closing.ttft_ms) == ("stop", 3, None)
     assert closing.usage.estimated, "what the upstream says is of the rest only"
     assert closing.usage.completion_tokens == 4, "of all of it"
-    assert world.sessions.messages("", "s")[-1].content == "one two three"
+    answer = world.sessions.messages("", "s")[-1]
+    assert (answer.content, answer.parent_id) == ("one two three", "q")
     world.engine.open(ME, HELLO).wait_closed(10)
     assert world.engine.live_count == 0
 
@@ -202,7 +207,7 @@ def test_one_that_another_takes_meanwhile_is_left_to_it() -> None:
     world.runtime.join()
     assert world.streams.let is world.streams.log
     assert world.streams.log.closing is None
-    assert len(world.sessions.messages("", "s")) == 3
+    assert len(world.sessions.messages("", "s")) == 4
     world.caps.admit(asking(world.header))
     assert world.engine.live_count == 0
 
@@ -222,7 +227,7 @@ def test_a_message_that_could_not_be_saved_is_not_if_others_went_on_meanwhile() 
     world.sessions.answer = answer  # type: ignore[method-assign]
     world.streams.taken, world.streams.away = True, False
     world.engine.tend()
-    assert len(world.sessions.messages("", "s")) == 3
+    assert len(world.sessions.messages("", "s")) == 4
     assert log.closing is not None
 
 
@@ -238,10 +243,10 @@ def test_a_message_is_not_saved_while_it_is_not_known_whether_its_log_is_sealed(
     world.engine.recover()
     world.ended()
     world.engine.tend()
-    assert len(world.sessions.messages("", "s")) == 3
+    assert len(world.sessions.messages("", "s")) == 4
     world.streams.away = False
     world.engine.tend()
-    assert len(world.sessions.messages("", "s")) == 4
+    assert len(world.sessions.messages("", "s")) == 5
 
 
 def test_who_followed_it_here_before_is_a_follower_still() -> None:

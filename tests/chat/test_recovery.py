@@ -87,7 +87,8 @@ def live_through(life: Life, steps: Sequence[str]) -> None:
             life.streams.seal(log, CLOSING)
         elif step == "answer":
             text = "".join(TEXT)
-            answer = Message("answer", "assistant", text, "done", AT, "scripted", 3, "stream", CLOSING)
+            fields = ("scripted", 3, "stream", CLOSING, "question")
+            answer = Message("answer", "assistant", text, "done", AT, *fields)
             life.sessions.answer("", "s", answer)
         elif step == "close":
             life.streams.close(log, CLOSING)
@@ -113,6 +114,7 @@ def test_stream_and_session_agree_wherever_the_server_died(live: Callable[[], Li
     assert question.content == "hello"
     assert len(answers) == 1
     assert answers[0].content == log.text
+    assert answers[0].parent_id == question.id
     assert answers[0].closing == log.closing
     if last in ("answer", "close"):
         assert log.closing == CLOSING

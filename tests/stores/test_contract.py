@@ -257,6 +257,37 @@ def test_messages_come_back_whole_and_in_order(sessions: SessionStore) -> None:
     assert list(sessions.messages("bob", "s")) == []
 
 
+def test_each_message_comes_back_after_the_one_it_was_put_after(sessions: SessionStore) -> None:
+    """Asked, asked on, the second question asked again, the first one asked again."""
+    told = [
+        question(1),
+        replace(answer(1), parent_id="q1"),
+        replace(question(2), parent_id="a1"),
+        replace(answer(2), parent_id="q2"),
+        replace(question(3), parent_id="a1"),
+        replace(answer(3), parent_id="q3"),
+        question(4),
+        replace(answer(4), parent_id="q4"),
+    ]
+    for message in told:
+        if message.role == "user":
+            sessions.ask(session(), message, "t")
+        else:
+            sessions.answer("", "s", message)
+    assert list(sessions.messages("", "s")) == told
+    assert [sessions.find_message("", "s", message.id) for message in told] == told
+    assert sessions.find_message("alice", "s", "q1") is None
+    assert sessions.find_message("", "t", "q1") is None
+
+
+def test_an_answer_that_is_late_comes_after_its_own_question(sessions: SessionStore) -> None:
+    late, next_question = replace(answer(1), parent_id="q1"), replace(question(2), parent_id="q1")
+    sessions.ask(session(), question(1), "t")
+    sessions.ask(session(), next_question, "t")
+    sessions.answer("", "s", late)
+    assert list(sessions.messages("", "s")) == [question(1), next_question, late]
+
+
 def test_an_answer_saved_twice_is_there_once(sessions: SessionStore) -> None:
     sessions.ask(session(), question(1), "t")
     sessions.answer("", "s", answer(1))

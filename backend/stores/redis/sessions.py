@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import orjson
@@ -17,7 +18,7 @@ PAGE = 100
 
 WRITE = """
 local session, messages, numbers, index = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local session_id, now, score, ttl, new, message_id, message, title = unpack(ARGV)
+local session_id, now, score, ttl, new, message_id, message, parent_id, title = unpack(ARGV)
 local fields = cjson.decode(new)
 local there = redis.call('EXISTS', session) == 1
 if not there then
@@ -26,8 +27,14 @@ if not there then
 end
 if message_id ~= '' then
     if redis.call('HEXISTS', numbers, message_id) == 1 then return 0 end
-    local count = redis.call('RPUSH', messages, message)
-    redis.call('HSET', numbers, message_id, count - 1)
+    local number, before = redis.call('LLEN', messages), -1
+    if parent_id ~= '' then before = tonumber(redis.call('HGET', numbers, parent_id) or number) end
+    if before ~= number - 1 then
+        local written = parent_id == '' and 'null' or cjson.encode(parent_id)
+        message = '{"parent_id":' .. written .. ',' .. string.sub(message, 2)
+    end
+    redis.call('RPUSH', messages, message)
+    redis.call('HSET', numbers, message_id, number)
 end
 if title ~= '' then redis.call('HSETNX', session, 'title', title) end
 if there or message_id ~= '' then redis.call('HSET', session, 'updated_at', now) end
@@ -42,7 +49,8 @@ return 1
 """
 """Makes the session of `new`'s fields unless it is there (without any, it is not made), adds a message unless
 its id is there, names an untitled one, and moves it to the top of its owner's list, from which those fall
-that have outlived their time."""
+that have outlived their time. A parent is written where it is not the message before: in a session without
+versions messages are as they were before there were any."""
 
 CHANGE = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
@@ -115,8 +123,7 @@ class RedisSessions:
         return bool(self._link.get("EVAL", DELETE, len(places), *places, session_id))
 
     def messages(self, owner: str, session_id: str) -> Sequence[Message]:
-        found = self._link.get("LRANGE", SessionKeys(owner, session_id).messages, 0, -1)
-        return [records.message_from_json(text) for text in found]
+        return in_order(self._link.get("LRANGE", SessionKeys(owner, session_id).messages, 0, -1))
 
     def ask(self, session: Session, question: Message, title: str) -> None:
         self._write(session, self._runtime.now(), fields_of(session), question, title)
@@ -129,8 +136,13 @@ class RedisSessions:
     def find_message(self, owner: str, session_id: str, message_id: str) -> Message | None:
         keys = SessionKeys(owner, session_id)
         number = self._link.get("HGET", keys.numbers, message_id)
-        text = None if number is None else self._link.get("LINDEX", keys.messages, int(number))
-        return records.message_from_json(text) if text else None
+        if number is None:
+            return None
+        first, last = max(0, int(number) - 1), int(number)
+        found: Message | None = None
+        for text in self._link.get("LRANGE", keys.messages, first, last):
+            found = records.message_from_json(text, found.id if found else None)
+        return found
 
     def sweep(self) -> None:
         """Redis drops what has outlived its time; lists pass over it."""
@@ -142,7 +154,7 @@ class RedisSessions:
         self._link.get(
             "EVAL", WRITE, len(places), *places,
             session.session_id, now, score_of(now), self._ttl_s, orjson.dumps(new),
-            message.id if message else "", records.message_to_json(message) if message else "", title,
+            *(("", "", "") if message is None else said_of(message)), title,
         )  # fmt: skip
 
     def _sessions(self, owner: str, ids: Sequence[str]) -> Sequence[Session]:
@@ -153,6 +165,26 @@ class RedisSessions:
         )
         found = zip(ids, replies[: len(ids)], replies[len(ids) :], strict=True)
         return [session_of(owner, id_, fields, count) for id_, fields, count in found if fields]
+
+
+def said_of(message: Message) -> tuple[str, str, str]:
+    return message.id, records.message_to_json(message), message.parent_id or ""
+
+
+def in_order(texts: Iterable[bytes]) -> Sequence[Message]:
+    """A list's messages. One whose parent was lost, as a Redis that is killed can, comes after the one
+    before."""
+    found: list[Message] = []
+    before_id: str | None = None
+    known: set[str | None] = {None}
+    for text in texts:
+        message = records.message_from_json(text, before_id)
+        if message.parent_id not in known:
+            message = replace(message, parent_id=before_id)
+        found.append(message)
+        known.add(message.id)
+        before_id = message.id
+    return found
 
 
 def places_of(owner: str, session_id: str) -> list[str]:
