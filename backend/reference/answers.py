@@ -136,6 +136,8 @@ class StreamState(Ending):
 
     stream_id: Id
     session_id: Id | None
+    question_id: Id | None
+    """Null outside any session."""
     message_id: Id
     model: str
     state: State
@@ -159,6 +161,8 @@ class Message(Ending):
     """A question or an answer."""
 
     id: Id
+    parent_id: Id | None
+    """The message it comes after: an answer's is its question. Null where a conversation begins."""
     role: Literal["user", "assistant"]
     content: str
     status: State
@@ -177,6 +181,7 @@ class SessionSummary(Shape):
     created_at: Time
     updated_at: Time
     message_count: Count
+    """Of all versions."""
 
 
 class LiveStream(Shape):
@@ -184,6 +189,8 @@ class LiveStream(Shape):
 
     stream_id: Id
     count: Count
+    question_id: Id
+    """The message that it answers."""
 
 
 class Session(SessionSummary):
@@ -191,6 +198,7 @@ class Session(SessionSummary):
 
     system: str | None
     messages: list[Message]
+    """Those that lead to the newest; with `versions=all` every one, in the order they were made."""
     live_stream: LiveStream | None
     """Show the messages, then follow this from 0."""
 

@@ -34,6 +34,8 @@ class Following(Shape):
     ok: Literal[True]
     stream_id: Id
     session_id: Id | None
+    question_id: Id | None
+    """Null outside any session."""
     after: Count = absent()
     """Of `chat_resume`: the count from which its events begin; absent if they go on as they were."""
 

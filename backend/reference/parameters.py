@@ -5,8 +5,8 @@ from __future__ import annotations
 from backend.ledger.records import STATUSES
 from backend.reference.schemas import Schema
 from backend.wire.chat import MAX_KEY_CHARS, SESSION_ID
+from backend.wire.queries import ALL_VERSIONS, MAX_LIMIT, MAX_OFFSET
 from backend.wire.queries import LIMIT as DEFAULT_LIMIT
-from backend.wire.queries import MAX_LIMIT, MAX_OFFSET
 
 EVENT_ID = r"^(([A-Za-z0-9_-]{1,64}:)?[0-9]{1,15})?$"
 
@@ -86,6 +86,7 @@ ONCE = in_header(
     "Idempotency-Key", "With the same key it is granted once.", minLength=1, maxLength=MAX_KEY_CHARS
 )
 CURSOR = in_query("cursor", "`next_cursor` of the page before.", type="string")
+VERSIONS = in_query("versions", "With it every version, else the newest alone.", enum=[ALL_VERSIONS])
 FORMAT = in_query("format", "Text to read, or everything.", enum=["markdown", "json"], default="markdown")
 
 
@@ -106,6 +107,7 @@ HEADERS: dict[str, Schema] = {
         "How many were asked for it, if that is known.", required=False, type="integer", minimum=0
     ),
     "X-Session-Id": _header("The session it belongs to.", type="string"),
+    "X-Question-Id": _header("The message that it answers.", required=False, type="string"),
     "Content-Disposition": _header("The name of the download.", type="string"),
     "Retry-After": _header("Whole seconds.", type="integer", minimum=0),
     "X-Should-Retry": _header(

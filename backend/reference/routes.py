@@ -55,7 +55,7 @@ from backend.wire.chat import ChatBody, SessionBody
 ANYWHERE: Refusals = (Forbidden, Internal)
 GUARDED: Refusals = (*ANYWHERE, Unauthorized, RateLimited, Unavailable)
 READING_A_BODY: Refusals = (InvalidJson, InvalidRequest, TooSlow, PayloadTooLarge, UnsupportedMediaType)
-STREAM_HEADERS = ("X-Stream-Id", "X-Session-Id")
+STREAM_HEADERS = ("X-Stream-Id", "X-Session-Id", "X-Question-Id")
 ROUTE_HEADERS = ("X-Stream-Id", "X-Upstream", "X-Upstream-Tried")
 BUDGET_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 PUBLIC: tuple[Schema, ...] = ({},)
@@ -109,6 +109,7 @@ def chat() -> tuple[Operation, ...]:
                 *GUARDED,
                 *READING_A_BODY,
                 InsufficientCredits,
+                NotFound,
                 ModelNotFound,
                 SessionBusy,
                 IdempotencyMismatch,
@@ -173,9 +174,9 @@ def sessions() -> tuple[Operation, ...]:
             "readSession",
             "sessions",
             "Read a session",
-            parameters=one,
+            parameters=(*one, given.VERSIONS),
             answers={200: Answer("The session with its messages", json(Session))},
-            refusals=unknown,
+            refusals=(*unknown, InvalidRequest),
         ),
         Operation(
             "PATCH /api/chat/sessions/<session_id>",
@@ -202,7 +203,7 @@ def sessions() -> tuple[Operation, ...]:
             "exportSession",
             "sessions",
             "Download a session",
-            parameters=(*one, given.FORMAT),
+            parameters=(*one, given.FORMAT, given.VERSIONS),
             answers={
                 200: Answer(
                     "A file",

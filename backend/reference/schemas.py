@@ -11,6 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from backend.wire.body import NO_NUL, any_json
 from backend.wire.calls import call_schema, whole_job_schema
+from backend.wire.chat import without_default
 from backend.wire.completions import CompletionBounds, completion_schema
 from backend.wire.prompt import prompt_schema
 
@@ -65,11 +66,7 @@ class Bounds:
 
 def absent() -> Any:
     """For a field that need not be there, and is never null because of that."""
-    return Field(default=None, json_schema_extra=_without_default)
-
-
-def _without_default(schema: Schema) -> None:
-    del schema["default"]
+    return Field(default=None, json_schema_extra=without_default)
 
 
 def ref(model: type[BaseModel]) -> Schema:

@@ -10,13 +10,13 @@ from flask import Blueprint, Response, g, jsonify, request
 
 from backend.chat.engine import Engine
 from backend.chat.errors import InvalidRequest
-from backend.chat.events import Batch
+from backend.chat.events import Batch, Header
 from backend.chat.log import Log, texts_of
 from backend.telemetry.meters import Meters
 from backend.transports import web
 from backend.wire import sse
 from backend.wire.body import read_body
-from backend.wire.chat import chat_request, stop_fields, stream_fields
+from backend.wire.chat import chat_request, ids_of, stop_fields, stream_fields
 from backend.wire.framing import LastPiece
 
 
@@ -61,11 +61,18 @@ def blueprint(engine: Engine, limits: ChatLimits, meters: Meters) -> Blueprint:
         events = _events(log, batches, offset, g.request_id, limits.partial_max_chars if partial else None)
         if after > count:
             events = chain([sse.reset_event(log.header.stream_id, log.text_until(offset), count)], events)
-        header = log.header
-        ids = {"X-Stream-Id": header.stream_id, "X-Session-Id": header.session_id}
-        return web.stream(chain([sse.OPENING], events), headers=ids)
+        return web.stream(chain([sse.OPENING], events), headers=id_headers(log.header))
 
     return door
+
+
+def id_headers(header: Header) -> dict[str, str | None]:
+    ids = ids_of(header)
+    return {
+        "X-Stream-Id": ids["stream_id"],
+        "X-Session-Id": ids["session_id"],
+        "X-Question-Id": ids["question_id"],
+    }
 
 
 def _read_flag(name: str, default: bool) -> bool:

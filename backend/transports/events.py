@@ -8,12 +8,11 @@ from typing import Any, TypeAlias
 
 from backend.chat.engine import Engine
 from backend.chat.errors import NotFound
-from backend.chat.log import Log
 from backend.transports.chat import ChatLimits
 from backend.transports.connection import Connection
 from backend.wire import sockets as wire
 from backend.wire.body import Body
-from backend.wire.chat import parse, question, stop_fields
+from backend.wire.chat import ids_of, parse, question, stop_fields
 from backend.wire.sessions import live_fields
 
 Handler: TypeAlias = Callable[[Connection, Body], dict[str, Any]]
@@ -46,16 +45,16 @@ class Events:
             # Another one if it joined what it had asked over an earlier connection: it goes on there.
             connection.own_session_id = log.header.session_id or connection.own_session_id
         connection.follow(log, 0, asked.partial)
-        return ids_of(log)
+        return ids_of(log.header)
 
     def _resume(self, connection: Connection, payload: Body) -> dict[str, Any]:
         asked = parse(wire.ChatResumeBody, payload)
         log = self._engine.find(connection.caller, asked.stream_id)
         self._engine.catch_up(log, lambda: log.count < asked.after)
         if asked.after == log.closing_number:
-            return ids_of(log)
+            return ids_of(log.header)
         begins = connection.follow(log, asked.after, asked.partial)
-        return ids_of(log) if begins is None else {**ids_of(log), "after": begins}
+        return ids_of(log.header) if begins is None else {**ids_of(log.header), "after": begins}
 
     def _stop(self, connection: Connection, payload: Body) -> dict[str, Any]:
         asked = parse(wire.ChatStopBody, payload)
@@ -69,7 +68,3 @@ class Events:
         session_id = parse(wire.SessionBody, payload).session_id
         connection.leave(session_id)
         return {"session_id": session_id}
-
-
-def ids_of(log: Log) -> dict[str, Any]:
-    return {"stream_id": log.header.stream_id, "session_id": log.header.session_id}

@@ -11,7 +11,7 @@ from backend.transports import web
 from backend.wire import sessions as wire
 from backend.wire.body import Body, read_body
 from backend.wire.chat import SessionBody, parse
-from backend.wire.queries import read_limit
+from backend.wire.queries import read_limit, read_versions
 
 
 def blueprint(conversations: Conversations) -> Blueprint:
@@ -37,7 +37,7 @@ def blueprint(conversations: Conversations) -> Blueprint:
 
     @door.get("/<session_id>")
     def read(session_id: str) -> Response:
-        return jsonify(whole(session_id))
+        return jsonify(whole(session_id, read_versions(request.args)))
 
     @door.patch("/<session_id>")
     def change(session_id: str) -> Response:
@@ -53,11 +53,12 @@ def blueprint(conversations: Conversations) -> Blueprint:
     @door.get("/<session_id>/export")
     def export(session_id: str) -> Response:
         kind = request.args.get("format", "markdown")
+        versions = read_versions(request.args)
         if kind == "json":
-            response = jsonify(whole(session_id))
+            response = jsonify(whole(session_id, versions))
         elif kind == "markdown":
             found = conversations.snapshot(web.caller(), session_id)
-            text = wire.markdown(found.session, found.path)
+            text = wire.markdown(found.session, found.messages if versions else found.path)
             response = Response(text, content_type="text/markdown; charset=utf-8")
         else:
             raise InvalidRequest("format must be markdown or json")
@@ -65,9 +66,9 @@ def blueprint(conversations: Conversations) -> Blueprint:
         response.headers["Content-Disposition"] = f'attachment; filename="{session_id}.{ending}"'
         return response
 
-    def whole(session_id: str) -> dict[str, object]:
+    def whole(session_id: str, versions: bool = False) -> dict[str, object]:
         found = conversations.snapshot(web.caller(), session_id)
-        return wire.session_fields(found.session, found.path, found.live)
+        return wire.session_fields(found.session, found.messages if versions else found.path, found.live)
 
     def read_changes(body: Body) -> Changes:
         changes: Changes = parse(SessionBody, body).model_dump(exclude_unset=True)  # type: ignore[assignment]

@@ -53,8 +53,8 @@ DOORS = {"chat": "sse", "openai": "openai", "jobs": "jobs"}
 """What logs and metrics call the door of a blueprint; `http` is any other."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 EXPOSED = (
-    "X-Request-Id, X-Session-Id, X-Stream-Id, X-Call-Id, X-Upstream, X-Upstream-Tried, X-Should-Retry, "
-    "Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
+    "X-Request-Id, X-Session-Id, X-Stream-Id, X-Question-Id, X-Call-Id, X-Upstream, X-Upstream-Tried, "
+    "X-Should-Retry, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
 )
 CORS_HEADERS = {
     "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",

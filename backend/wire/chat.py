@@ -10,14 +10,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from backend.chat.errors import InvalidRequest
-from backend.chat.events import Closing, Failed, Finished
+from backend.chat.events import Closing, Failed, Finished, Header
 from backend.chat.log import Log
-from backend.chat.requests import ChatRequest, JobCall
+from backend.chat.requests import ChatRequest, JobCall, Parent
 from backend.wire.body import NO_NUL, Body, whole
 
 M = TypeVar("M", bound="Strict")
 
 SESSION_ID = r"^[A-Za-z0-9_-]{1,64}$"
+MESSAGE_ID = SESSION_ID
 MAX_KEY_CHARS = 255
 MAX_SYSTEM_CHARS = 32_000
 NOT_BLANK = r"^[^\x00]*[^\s\x00\x1c-\x1f\x85][^\x00]*$"
@@ -27,6 +28,11 @@ Name = Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)]
 SystemPrompt = Annotated[str, Field(max_length=MAX_SYSTEM_CHARS, pattern=NO_NUL)]
 Whole = BeforeValidator(whole)
 Temperature = Annotated[float, Field(ge=0, le=2)]
+
+
+def without_default(schema: dict[str, Any]) -> None:
+    """Has the schema of a field not say that to leave it out is to say null."""
+    del schema["default"]
 
 
 class Strict(BaseModel):
@@ -42,6 +48,9 @@ class ChatBody(Strict):
     """What to ask; not blank."""
     session_id: str | None = Field(default=None, pattern=SESSION_ID)
     """The conversation it belongs to. A new id begins one; without an id the server makes one."""
+    parent_id: str | None = Field(default=None, pattern=MESSAGE_ID, json_schema_extra=without_default)
+    """The message that it comes after; null: it begins the conversation. Without it, the newest one. With the
+    `parent_id` of an earlier question it is another version of that one, which stays."""
     model: Name | None = None
     """A name from `/api/status`; without it the session's model, else the default."""
     system: SystemPrompt | None = None
@@ -81,8 +90,8 @@ def _sentence(error: ErrorDetails) -> str:
         return f"The field {place!r} is required"
     if (place, error["type"]) == ("message", "string_pattern_mismatch"):
         return "The field 'message' is blank; write a question"
-    if place == "session_id":
-        return "The field 'session_id' must be 1 to 64 letters, digits, - and _"
+    if place in ("session_id", "parent_id"):
+        return f"The field {place!r} must be 1 to 64 letters, digits, - and _"
     return f"The field {place!r} is wrong: {error['msg'][:1].lower()}{error['msg'][1:]}"
 
 
@@ -107,6 +116,7 @@ def question(asked: ChatBody, key: str | None, max_message_chars: int, max_answe
     return ChatRequest(
         message=asked.message,
         session_id=asked.session_id,
+        parent=Parent(asked.parent_id) if "parent_id" in asked.model_fields_set else None,
         model=asked.model,
         system=asked.system,
         temperature=asked.temperature,
@@ -118,8 +128,11 @@ def question(asked: ChatBody, key: str | None, max_message_chars: int, max_answe
 
 
 def fingerprint_of(asked: ChatBody) -> str:
-    """The same for what asks the same, over whichever door: how the answer is sent is not part of it."""
+    """The same for what asks the same, over whichever door: how the answer is sent is not part of it. To say
+    null is to leave it out, but for the parent."""
     fields = asked.model_dump(exclude_none=True, exclude={"partial", "idempotency_key"})
+    if "parent_id" in asked.model_fields_set:
+        fields["parent_id"] = asked.parent_id
     return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
@@ -165,12 +178,17 @@ def usage_fields(closing: Finished) -> dict[str, Any]:
     return fields
 
 
+def ids_of(header: Header) -> dict[str, str | None]:
+    """What an answer is known by as it begins; outside any session there is no question to be found."""
+    question_id = header.question_id if header.session_id is not None else None
+    return {"stream_id": header.stream_id, "session_id": header.session_id, "question_id": question_id}
+
+
 def stream_fields(log: Log) -> dict[str, Any]:
     """A stream's state, for who asks instead of following."""
     header, closing = log.header, log.closing
     fields: dict[str, Any] = {
-        "stream_id": header.stream_id,
-        "session_id": header.session_id,
+        **ids_of(header),
         "message_id": header.message_id,
         "model": header.model,
         "state": log.state,

@@ -25,7 +25,7 @@ def summary_fields(session: Session) -> dict[str, Any]:
 
 
 def session_fields(session: Session, messages: Sequence[Message], live: Log | None) -> dict[str, Any]:
-    """The whole session, with the answer it is giving now."""
+    """The session with these of its messages, and the answer it is giving now."""
     return {
         **summary_fields(session),
         "system": session.system,
@@ -36,12 +36,16 @@ def session_fields(session: Session, messages: Sequence[Message], live: Log | No
 
 def live_fields(live: Log | None) -> dict[str, Any] | None:
     """The answer a session is giving now."""
-    return {"stream_id": live.header.stream_id, "count": live.count} if live else None
+    if live is None:
+        return None
+    header = live.header
+    return {"stream_id": header.stream_id, "count": live.count, "question_id": header.question_id}
 
 
 def message_fields(message: Message) -> dict[str, Any]:
     fields = {
         "id": message.id,
+        "parent_id": message.parent_id,
         "role": message.role,
         "content": message.content,
         "status": message.status,

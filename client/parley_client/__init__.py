@@ -76,11 +76,13 @@ from parley_client.jobs import (
     TeamUsage,
 )
 from parley_client.patience import Patience
+from parley_client.requests import NEWEST
 from parley_client.structured import Attempt, Structured
 
 SaaSLLMClient = AsyncParley
 
 __all__ = [
+    "NEWEST",
     "AsyncChatStream",
     "AsyncChunkStream",
     "AsyncParley",

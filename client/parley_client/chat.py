@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TypeAlias, TypedDict
+from typing import Literal, TypeAlias, TypedDict
 
 from parley_client.completions import Usage
 from parley_client.reading import Reading
@@ -52,6 +52,7 @@ class StreamState(Reading):
 
     stream_id: str
     session_id: str | None = None
+    question_id: str | None = None
     state: str
     count: int
     text: str
@@ -68,7 +69,11 @@ class Stopped(Reading):
 
 
 class Message(Reading):
+    """`parent_id` is the message it comes after: an answer's is its question; None where a conversation
+    begins. Messages that come after the same one are versions of each other."""
+
     id: str
+    parent_id: str | None = None
     role: str
     content: str
     status: str
@@ -78,8 +83,11 @@ class Message(Reading):
 
 
 class LiveStream(Reading):
+    """`question_id` is the message that it answers."""
+
     stream_id: str
     count: int
+    question_id: str | None = None
 
 
 class SessionSummary(Reading):
@@ -97,6 +105,10 @@ class Session(SessionSummary):
     system: str | None = None
     messages: list[Message]
     live_stream: LiveStream | None = None
+
+
+Versions: TypeAlias = Literal["all"]
+"""Which of a session's messages are wanted, if not those of the newest version alone."""
 
 
 class SessionChanges(TypedDict, total=False):

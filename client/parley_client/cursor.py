@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Generic, TypeVar
 
-from parley_client.doors import CALL_ID, SESSION_ID, STREAM_ID, Door, Meaning
+from parley_client.doors import CALL_ID, QUESTION_ID, SESSION_ID, STREAM_ID, Door, Meaning
 from parley_client.errors import BadAnswer, Interrupted, ParleyError
 from parley_client.requests import Request
 from parley_client.sse import Event, Parser
@@ -23,6 +23,7 @@ class Cursor(Generic[T]):
     def __init__(self, door: Door[T], stream_id: str | None = None, after: int = 0) -> None:
         self.stream_id = stream_id
         self.session_id: str | None = None
+        self.question_id: str | None = None
         self.call_id: str | None = None
         self.begun = False
         self.ended = False
@@ -52,6 +53,7 @@ class Cursor(Generic[T]):
         self.begun = True
         self.stream_id = self.stream_id or headers.get(STREAM_ID) or headers.get(CALL_ID)
         self.session_id = headers.get(SESSION_ID, self.session_id)
+        self.question_id = headers.get(QUESTION_ID, self.question_id)
         self.call_id = headers.get(CALL_ID, self.call_id)
         self._unnumbered = 0
         self._parser = Parser()

@@ -22,6 +22,7 @@ T = TypeVar("T")
 LAST_EVENT_ID = "Last-Event-ID"
 STREAM_ID = "X-Stream-Id"
 SESSION_ID = "X-Session-Id"
+QUESTION_ID = "X-Question-Id"
 CALL_ID = "X-Call-Id"
 RESUMABLE = {"X-Stream-Resume": "1"}
 _STREAM = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}

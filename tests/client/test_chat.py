@@ -7,6 +7,7 @@ import json
 import pytest
 
 from parley_client import (
+    NEWEST,
     Done,
     ModelNotFound,
     NotFound,
@@ -63,6 +64,37 @@ def test_sessions_are_made_read_renamed_exported_and_deleted(connect: Connect, s
     assert refused.value.request_id
     with pytest.raises(NotFound):
         sessions.delete(made.session_id)
+
+
+def test_questions_are_edited_and_every_version_is_read(connect: Connect, server: Server) -> None:
+    client = connect(server.url)
+    sessions = client.sessions
+    name = sessions.create().session_id
+    first = client.stream_chat("one", name)
+    first.read()
+    second = client.stream_chat("two", name)
+    second.read()
+    edited = client.stream_chat("two, edited", name, parent_id=first.done.message_id)
+    edited.read()
+    path = [first.question_id, first.done.message_id, edited.question_id, edited.done.message_id]
+    assert [message.id for message in sessions.messages(name)] == path
+    assert [message.parent_id for message in sessions.get(name).messages] == [None, *path[:-1]]
+    everything = sessions.messages(name, versions="all")
+    assert [message.id for message in everything[2:4]] == [second.question_id, second.done.message_id]
+    begun = client.stream_chat("one, edited", name, parent_id=None)
+    begun.read()
+    assert [message.parent_id for message in sessions.messages(name)] == [None, begun.question_id]
+    assert client.stream_state(begun.stream_id).question_id == begun.question_id
+    assert "two, edited" not in sessions.export(name)
+    assert "two, edited" in sessions.export(name, versions="all")
+    client.stream_chat("on", name, parent_id=NEWEST).read()
+    assert len(sessions.messages(name)) == 4
+    with pytest.raises(NotFound):
+        client.stream_chat("two", name, parent_id="unknown").read()
+    running = client.stream_chat("[[demo hang=1]] three", name)
+    next(running)
+    assert sessions.get(name).live_stream.question_id == running.question_id
+    running.stop()
 
 
 def test_a_signed_in_caller_lists_its_sessions_page_by_page(

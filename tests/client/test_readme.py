@@ -21,6 +21,7 @@ TEAM = "team-alpha"
 SHOWS = {
     "Person": r"name=None age=None\n(.*\n)+name='.+' age=\d+ [\d.e-]+ \[None\]",
     "create_job": r"Hello(.*\n)+0\.\d+ 99",
+    "parent_id": r"Spanish\?.*\n6$",
     "Token": r"stop .*\n\['user', 'assistant'\]",
     "Patience": "Say hello",
 }

@@ -71,6 +71,13 @@ def test_limits_that_are_settings_are_told_as_they_are_set(document: Document) -
     assert fields["max_tokens"]["maximum"] == fields["max_completion_tokens"]["maximum"] == 20
 
 
+def test_a_parent_that_is_not_named_is_not_told_to_be_null(document: Document) -> None:
+    """Clients that are made of the document would begin the conversation anew with every question."""
+    parent = document["components"]["schemas"]["ChatBody"]["properties"]["parent_id"]
+    assert "default" not in parent
+    assert {"type": "null"} in parent["anyOf"]
+
+
 @pytest.mark.parametrize(
     ("auth", "security"),
     [("off", []), ("optional", [{}, {"bearer": []}]), ("required", [{"bearer": []}])],
@@ -107,7 +114,11 @@ def test_real_answers_have_the_shapes_and_no_other_field(server: Server, documen
         check("StreamState", get(server, path, Accept="application/json"))
         check("Stopped", call(server, "POST", f"{path}/stop")[1])
     check("Session", get(server, "/api/chat/sessions/shapes"))
-    check("Session", get(server, "/api/chat/sessions/shapes/export?format=json"))
+    check("Session", get(server, "/api/chat/sessions/shapes?versions=all"))
+    check("Session", get(server, "/api/chat/sessions/shapes/export?format=json&versions=all"))
+    running = ask(server, "[[demo hang=1]] Say hello", session_id="live")
+    check("Session", get(server, "/api/chat/sessions/live"))
+    call(server, "POST", f"/api/chat/streams/{running.stream_id}/stop")
     check("Session", call(server, "POST", "/api/chat/sessions", {"title": "Shapes"})[1])
     check("SessionList", get(server, "/api/chat/sessions"))
     check("Deleted", call(server, "DELETE", "/api/chat/sessions/shapes")[1])

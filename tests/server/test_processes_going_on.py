@@ -80,8 +80,11 @@ def test_the_answers_of_killed_processes_are_given_to_their_end_by_others(
 ) -> None:
     a, b, c = three
     message = question()
-    ask(a, question("5 tokens"), session_id="s").all()
-    following = ask(a, message, key="k", session_id="s", system="Be brief.", temperature=0.5)
+    fields = {"session_id": "s", "system": "Be brief.", "temperature": 0.5}
+    first_answer = ask(a, question("5 tokens"), session_id="s").all()[-1].data["message_id"]
+    ask(a, question("7 tokens"), session_id="s").all()
+    fields["parent_id"] = first_answer  # another version of the second question
+    following = ask(a, message, key="k", **fields)
     elsewhere = {server.port: resume(server, following.stream_id) for server in (b, c)}
     seen = next_of(following, 40)
     a.kill()
@@ -92,11 +95,14 @@ def test_the_answers_of_killed_processes_are_given_to_their_end_by_others(
     heir.kill()
     exact([*half, *elsewhere[last.port].all()], SIZE)
     exact([*seen, *resume(last, following.stream_id, len(seen)).all()], SIZE)
-    exact(ask(last, message, key="k", session_id="s", system="Be brief.", temperature=0.5).all(), SIZE)
+    exact(ask(last, message, key="k", **fields).all(), SIZE)
     session = get(last, "/api/chat/sessions/s")
     assert session["live_stream"] is None
     assert [each["content"] for each in session["messages"]][1::2] == [said(5), said(SIZE)]
     assert session["messages"][-1]["status"] == "done"
+    assert [each["parent_id"] for each in session["messages"]][1:] == [
+        each["id"] for each in session["messages"]
+    ][:-1]
     first, *others = scripted.requests_of(message)
     assert len(others) == 2
     for request in others:

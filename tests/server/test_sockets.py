@@ -22,7 +22,7 @@ pytestmark = pytest.mark.server
 def test_an_answer_comes_with_the_events_the_contract_gives(server: Server) -> None:
     socket = Socket(server)
     acknowledged = socket.call("chat_stream", {"message": "Say hello", "session_id": "socket"})
-    assert set(acknowledged) == {"ok", "stream_id", "session_id"}
+    assert set(acknowledged) == {"ok", "stream_id", "session_id", "question_id"}
     assert (acknowledged["ok"], acknowledged["session_id"]) == (True, "socket")
     ids = {"stream_id": acknowledged["stream_id"], "session_id": "socket"}
     *tokens, (last, complete) = socket.answer()

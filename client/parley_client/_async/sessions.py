@@ -4,7 +4,15 @@ from collections.abc import AsyncIterator
 from typing import Literal, Unpack
 
 from parley_client._async.line import AsyncLine
-from parley_client.chat import Deleted, Message, Session, SessionChanges, SessionPage, SessionSummary
+from parley_client.chat import (
+    Deleted,
+    Message,
+    Session,
+    SessionChanges,
+    SessionPage,
+    SessionSummary,
+    Versions,
+)
 from parley_client.errors import NotFound
 from parley_client.reading import read
 from parley_client.requests import Request, given, path_of
@@ -44,11 +52,13 @@ class AsyncSessions:
                 return
             page = await self.list(cursor=page.next_cursor)
 
-    async def get(self, session_id: str) -> Session:
-        return read(Session, await self._line.json(Request("GET", _path(session_id))))
+    async def get(self, session_id: str, versions: Versions | None = None) -> Session:
+        """Its messages are those that lead to the newest; of all `versions`, every one in the order made."""
+        request = Request("GET", _path(session_id), params=given(versions=versions))
+        return read(Session, await self._line.json(request))
 
-    async def messages(self, session_id: str) -> tuple[Message, ...]:
-        return tuple((await self.get(session_id)).messages)
+    async def messages(self, session_id: str, versions: Versions | None = None) -> tuple[Message, ...]:
+        return tuple((await self.get(session_id, versions)).messages)
 
     async def rename(self, session_id: str, title: str | None) -> Session:
         """None takes the title away."""
@@ -68,7 +78,13 @@ class AsyncSessions:
             # An earlier request, whose answer was lost, has deleted it.
             return Deleted(deleted=True, session_id=session_id)
 
-    async def export(self, session_id: str, format: Literal["markdown", "json"] = "markdown") -> str:
+    async def export(
+        self,
+        session_id: str,
+        format: Literal["markdown", "json"] = "markdown",
+        versions: Versions | None = None,
+    ) -> str:
         """The conversation as a document."""
-        request = Request("GET", f"{_path(session_id)}/export", params={"format": format})
+        params = given(format=format, versions=versions)
+        request = Request("GET", f"{_path(session_id)}/export", params=params)
         return (await self._line.send(request)).text

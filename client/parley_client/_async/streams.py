@@ -100,6 +100,11 @@ class AsyncChatStream(AsyncStream[ChatEvent]):
         """None until the server has begun the answer."""
         return self._cursor.session_id
 
+    @property
+    def question_id(self) -> str | None:
+        """The message that it answers; None until the server has begun the answer."""
+        return self._cursor.question_id
+
     async def read(self) -> Done:
         """The whole answer, once it is there."""
         async for _ in self:

@@ -12,7 +12,16 @@ from parley_client.chat import Stopped, StreamState
 from parley_client.completions import Completion
 from parley_client.doors import chat_door, completion_door, resuming_door
 from parley_client.reading import read
-from parley_client.requests import IDEMPOTENCY_KEY, Request, given, new_key, path_of
+from parley_client.requests import (
+    IDEMPOTENCY_KEY,
+    NEWEST,
+    Newest,
+    Request,
+    at,
+    given,
+    new_key,
+    path_of,
+)
 
 
 class Chat:
@@ -26,13 +35,18 @@ class Chat:
         message: str,
         session_id: str | None = None,
         *,
+        parent_id: str | Newest | None = NEWEST,
         model: str | None = None,
         system: str | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
         idempotency_key: str | None = None,
     ) -> ChatStream:
-        """Ask in a session, a new one without an id, and read the answer as it comes."""
+        """Ask in a session, a new one without an id, and read the answer as it comes.
+
+        The question comes after the message `parent_id`; None: it begins the conversation. With that of an
+        earlier question it is another version of it, which stays.
+        """
         question = given(
             message=message,
             session_id=session_id,
@@ -41,6 +55,7 @@ class Chat:
             temperature=temperature,
             max_tokens=max_tokens,
         )
+        question |= at(parent_id)
         return ChatStream(self._line, chat_door(question, idempotency_key or new_key()))
 
     def resume(self, stream_id: str, after: int = 0) -> ChatStream:

@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from typing import Literal, Unpack
 
 from parley_client._sync.line import Line
-from parley_client.chat import Deleted, Message, Session, SessionChanges, SessionPage, SessionSummary
+from parley_client.chat import (
+    Deleted,
+    Message,
+    Session,
+    SessionChanges,
+    SessionPage,
+    SessionSummary,
+    Versions,
+)
 from parley_client.errors import NotFound
 from parley_client.reading import read
 from parley_client.requests import Request, given, path_of
@@ -46,11 +54,13 @@ class Sessions:
                 return
             page = self.list(cursor=page.next_cursor)
 
-    def get(self, session_id: str) -> Session:
-        return read(Session, self._line.json(Request("GET", _path(session_id))))
+    def get(self, session_id: str, versions: Versions | None = None) -> Session:
+        """Its messages are those that lead to the newest; of all `versions`, every one in the order made."""
+        request = Request("GET", _path(session_id), params=given(versions=versions))
+        return read(Session, self._line.json(request))
 
-    def messages(self, session_id: str) -> tuple[Message, ...]:
-        return tuple((self.get(session_id)).messages)
+    def messages(self, session_id: str, versions: Versions | None = None) -> tuple[Message, ...]:
+        return tuple((self.get(session_id, versions)).messages)
 
     def rename(self, session_id: str, title: str | None) -> Session:
         """None takes the title away."""
@@ -70,7 +80,13 @@ class Sessions:
             # An earlier request, whose answer was lost, has deleted it.
             return Deleted(deleted=True, session_id=session_id)
 
-    def export(self, session_id: str, format: Literal["markdown", "json"] = "markdown") -> str:
+    def export(
+        self,
+        session_id: str,
+        format: Literal["markdown", "json"] = "markdown",
+        versions: Versions | None = None,
+    ) -> str:
         """The conversation as a document."""
-        request = Request("GET", f"{_path(session_id)}/export", params={"format": format})
+        params = given(format=format, versions=versions)
+        request = Request("GET", f"{_path(session_id)}/export", params=params)
         return (self._line.send(request)).text

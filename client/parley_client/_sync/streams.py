@@ -102,6 +102,11 @@ class ChatStream(Stream[ChatEvent]):
         """None until the server has begun the answer."""
         return self._cursor.session_id
 
+    @property
+    def question_id(self) -> str | None:
+        """The message that it answers; None until the server has begun the answer."""
+        return self._cursor.question_id
+
     def read(self) -> Done:
         """The whole answer, once it is there."""
         for _ in self:
