@@ -4,6 +4,7 @@ const NEAR_PX = 60;
 
 export class Follower {
   #following = true;
+  #top = 0;
 
   constructor(scroller, content, button) {
     this.scroller = scroller;
@@ -29,7 +30,11 @@ export class Follower {
 
   #look() {
     const { scrollHeight, scrollTop, clientHeight } = this.scroller;
-    this.#set(scrollHeight - scrollTop - clientHeight < NEAR_PX);
+    const isUp = scrollTop < this.#top;
+    this.#top = scrollTop;
+    // What has grown since the last scrolling is no reason to think that the reader has left.
+    if (scrollHeight - scrollTop - clientHeight < NEAR_PX) this.#set(true);
+    else if (isUp) this.#set(false);
   }
 
   #fits() {
