@@ -6,9 +6,11 @@ import { copyOnClick } from "./copying.js";
 import { Drawer } from "./drawer.js";
 import { insist } from "./http.js";
 import { identity } from "./identity.js";
-import { notice } from "./notices.js";
+import { entitle } from "./notices.js";
 import { Follower } from "./scroll.js";
-import { idFrom, merge } from "./sessions.js";
+import { idFrom, link, merge } from "./sessions.js";
+import { Settings } from "./settings.js";
+import { Shortcuts } from "./shortcuts.js";
 import { Signing } from "./signing.js";
 
 const $ = (id) => document.getElementById(id);
@@ -18,12 +20,22 @@ const composer = new Composer({
   onSend: (text) => conversation.send(text),
   onStop: () => conversation.stop(),
   onWait: () => conversation.waiting(),
+  onUp: () => conversation.editLast(),
 });
 const drawer = new Drawer({
-  onRemoved: (id) => { if (id === conversation.session) location.hash = "#/"; },
-  onProblem: notice,
+  onLeft: (id) => { if (id === conversation.session) location.hash = "#/"; },
+  onBack: (id) => { location.hash = link(id); },
+  onRenamed: (id, title) => { if (id === conversation.session) entitle(title); },
 });
-const conversation = new Conversation({ composer, drawer, scroll });
+const settings = new Settings({ onInstructions: (text) => conversation.instruct(text) });
+const conversation = new Conversation({ composer, drawer, scroll, settings });
+
+const shortcuts = new Shortcuts();
+shortcuts.add("/", "Write", () => composer.focus());
+shortcuts.add("k", "Search the chats", () => drawer.search(), { mod: true });
+shortcuts.add("o", "New chat", () => $("new-chat").click(), { mod: true, shift: true });
+shortcuts.add(",", "Settings", () => settings.open(), { mod: true });
+shortcuts.add("Escape", "Stop the answer, close what is open", () => drawer.close() || conversation.stopIfRunning());
 
 // Who has just said who they are starts anew, with what they had begun to write.
 const signing = new Signing(() => {

@@ -1,6 +1,6 @@
-// The box one writes in: drafts, the model, the way answers come, send and stop.
+// The box one writes in: drafts, the model, send and stop.
 
-import { choice, choose } from "./transport.js";
+import { local, tab } from "./storage.js";
 
 const MODEL = "parley.model";
 const draftKey = (id) => `parley.draft.${id ?? ""}`;
@@ -15,10 +15,10 @@ export class Composer {
   #send = document.getElementById("send");
   #stop = document.getElementById("stop");
   #model = document.getElementById("model");
-  #transport = document.getElementById("transport");
 
-  /** `onSend(text)` and `onStop()` are told what was pressed; `onWait()` when it is too early to send. */
-  constructor({ onSend, onStop, onWait }) {
+  /** `onSend(text)` and `onStop()` are told what was pressed; `onWait()` when it is too early to send;
+      `onUp()` when one goes up from an empty box. */
+  constructor({ onSend, onStop, onWait, onUp }) {
     this.onSend = onSend;
     this.onWait = onWait;
     this.#form.addEventListener("submit", (event) => {
@@ -26,6 +26,10 @@ export class Composer {
       this.#submit();
     });
     this.#text.addEventListener("keydown", (event) => {
+      if (event.key === "ArrowUp" && !this.text && !event.isComposing) {
+        event.preventDefault();
+        onUp();
+      }
       // While an input method composes, Enter chooses a candidate.
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
       event.preventDefault();
@@ -33,9 +37,7 @@ export class Composer {
     });
     this.#text.addEventListener("input", () => this.#changed());
     this.#stop.addEventListener("click", () => onStop());
-    this.#model.addEventListener("change", () => store(localStorage, MODEL, this.#model.value));
-    this.#transport.value = choice();
-    this.#transport.addEventListener("change", () => choose(this.#transport.value));
+    this.#model.addEventListener("change", () => local.set(MODEL, this.#model.value));
   }
 
   get text() {
@@ -53,30 +55,32 @@ export class Composer {
   }
 
   models(models) {
-    const kept = read(localStorage, MODEL);
-    this.#model.replaceChildren(...models.map(({ name, default: first }) => {
-      const choice = name === kept || (first && !models.some((each) => each.name === kept));
-      return new Option(name, name, Boolean(first), choice);
-    }));
+    this.#model.replaceChildren(...models.map(({ name, default: first }) => new Option(name, name, Boolean(first), first)));
+    this.choose(local.get(MODEL));
     document.getElementById("model-label").hidden = models.length === 0;
+  }
+
+  /** Takes a model, if there is one of that name. */
+  choose(model) {
+    if ([...this.#model.options].some(({ value }) => value === model)) this.#model.value = model;
   }
 
   /** Changes to another session's draft. */
   enter(session, loading) {
     this.loading = loading;
     this.#session = session;
-    this.text = read(sessionStorage, draftKey(session));
+    this.text = tab.get(draftKey(session));
   }
 
   /** Somebody else may be sitting here now. */
   forget() {
-    forgetDrafts();
+    tab.clear(draftKey(null));
     this.text = "";
   }
 
   /** The session got its id; the draft goes on under it. */
   named(session) {
-    store(sessionStorage, draftKey(this.#session), "");
+    tab.set(draftKey(this.#session), "");
     this.#session = session;
     this.#changed();
   }
@@ -116,7 +120,7 @@ export class Composer {
   }
 
   #changed() {
-    store(sessionStorage, draftKey(this.#session), this.text);
+    tab.set(draftKey(this.#session), this.text);
     this.#send.disabled = !this.text.trim();
     if (CSS.supports("field-sizing", "content")) return;
     this.#text.style.height = "auto";
@@ -126,30 +130,5 @@ export class Composer {
 
 /** Keeps a draft of a session that is not in view. */
 export function keepDraft(session, text) {
-  if (!read(sessionStorage, draftKey(session))) store(sessionStorage, draftKey(session), text);
-}
-
-function forgetDrafts() {
-  try {
-    for (const key of Object.keys(sessionStorage)) if (key.startsWith(draftKey(null))) sessionStorage.removeItem(key);
-  } catch {
-    // Then nothing was stored either.
-  }
-}
-
-function read(storage, key) {
-  try {
-    return storage.getItem(key) ?? "";
-  } catch {
-    return "";
-  }
-}
-
-function store(storage, key, value) {
-  try {
-    if (value) storage.setItem(key, value);
-    else storage.removeItem(key);
-  } catch {
-    // Private windows may refuse to store; then a reload loses the draft.
-  }
+  if (!tab.get(draftKey(session))) tab.set(draftKey(session), text);
 }

@@ -1,11 +1,11 @@
 // The conversation in view: which session it is, what was said in it, and the answer it is giving.
 
 import { keepDraft } from "./composer.js";
-import { ofStored, remarkStored } from "./figures.js";
+import { Beginning, Exchange, grow } from "./exchange.js";
 import { randomId } from "./http.js";
 import { announce, entitle, notice } from "./notices.js";
 import { Others } from "./others.js";
-import { Answer, Question } from "./render.js";
+import { Answer } from "./render.js";
 import { Run } from "./run.js";
 import * as sessions from "./sessions.js";
 import { ask, follow } from "./transport.js";
@@ -22,17 +22,27 @@ export class Conversation {
     onTitle: () => this.#retitle(),
     onDeleted: () => this.#lose("This chat was deleted."),
   });
+  #said = new Beginning();
+  // What a question comes after unless it says so: the last of what was said, in whichever version.
+  #newest = null;
   // The last message in view, if its id is known.
   #last = null;
   // A refused question stands there until another takes its place.
   #unsent = null;
   #place = document.getElementById("messages");
   #empty = document.getElementById("empty");
+  #acts = {
+    edit: (exchange, text) => this.#askAnew(exchange, text),
+    again: (exchange) => this.#askAnew(exchange, exchange.text),
+    turn: (exchange) => this.#turn(exchange),
+  };
 
-  constructor({ composer, drawer, scroll }) {
+  constructor({ composer, drawer, scroll, settings }) {
     this.composer = composer;
     this.drawer = drawer;
     this.scroll = scroll;
+    this.settings = settings;
+    addEventListener("pagehide", () => this.#keepWaiting());
   }
 
   /** Changes to a session, null for a new one. `except` is a stream that cannot be followed. */
@@ -40,10 +50,12 @@ export class Conversation {
     this.#leave();
     const { signal } = (this.#visit = new AbortController());
     this.session = id;
-    this.#unsent = null;
+    this.#said = new Beginning();
+    this.#newest = null;
     this.#place.replaceChildren();
     this.#empty.hidden = id !== null;
     this.composer.enter(id, id !== null);
+    this.settings.enter("");
     this.drawer.draw(id);
     notice("");
     entitle(titleOf(id));
@@ -52,6 +64,7 @@ export class Conversation {
     try {
       const session = await sessions.load(id, signal, () => notice("Reconnecting…"));
       notice("");
+      if (session.model) this.composer.choose(session.model);
       this.#fill(session, except);
       this.scroll.toEnd();
     } catch (error) {
@@ -65,6 +78,7 @@ export class Conversation {
   /** Somebody else may be sitting here now. */
   forget() {
     this.#run?.detach();
+    this.#dropUnsent();
     sessions.forgetAll();
     this.composer.forget();
     history.replaceState(null, "", "#/");
@@ -72,21 +86,8 @@ export class Conversation {
   }
 
   send(text) {
-    const session = this.session ?? sessions.newId();
-    const body = JSON.stringify({ message: text, session_id: session, model: this.composer.model, partial: false });
-    // The very same question again, after nobody knows what became of it, must keep its key.
-    const key = this.#unsent?.body === body ? this.#unsent.key : randomId();
-    this.#unsent?.element.remove();
-    this.#unsent = null;
-    this.session = session;
-    this.#empty.hidden = true;
-    notice("");
-    const question = new Question(text);
-    this.#place.append(question.element);
-    const run = this.#begin(new Run(session, this));
-    this.scroll.toEnd();
-    run.asked = { text, body, key, question };
-    run.watch(ask(body, key, run.signal));
+    const last = this.#said.path.at(-1) ?? this.#said;
+    this.#ask(text, this.#unsent ? this.#unsent.exchange.before : last);
   }
 
   stop() {
@@ -97,29 +98,157 @@ export class Conversation {
     this.#refuse(run, "Not sent.");
   }
 
+  /** Whether there was something to stop. */
+  stopIfRunning() {
+    if (this.#run) this.stop();
+    return Boolean(this.#run);
+  }
+
   waiting() {
     notice(this.#run ? "Wait for the answer, or stop it first." : "One moment, this chat is still loading.");
+  }
+
+  /** Change the last question. */
+  editLast() {
+    if (!this.#run && !this.#unsent) this.#said.path.at(-1)?.edit();
+  }
+
+  /** Why the instructions for this chat were refused; empty if they were not. */
+  async instruct(system) {
+    if (this.session === null) return "";
+    try {
+      await sessions.change(this.session, { system: system || null });
+      return "";
+    } catch (error) {
+      return error.message;
+    }
   }
 
   // The answer runs on; a question that has not been handed over yet is, first.
   #leave() {
     this.#visit.abort();
+    this.#keepWaiting();
+    this.#dropUnsent();
     const run = this.#run;
     this.#run = null;
-    this.composer.busy(false);
+    this.#busy(false);
     if (run?.streamId) run.detach();
   }
 
+  #busy(is) {
+    this.composer.busy(is);
+    this.#place.classList.toggle("busy", is);
+  }
+
+  /* Asking */
+
+  /** Asks the question of another exchange anew, which stays as an earlier version. */
+  async #askAnew({ text: was, before }, text) {
+    if (this.#run) {
+      this.waiting();
+      return;
+    }
+    if (this.composer.text === was) this.composer.text = "";
+    if (before.before && !before.lastId) await this.#learn();
+    this.#ask(text, before, { isAnew: true });
+  }
+
+  #ask(text, before, { isAnew = false } = {}) {
+    const session = this.session ?? sessions.newId();
+    const isNew = this.session === null;
+    const body = JSON.stringify({
+      message: text,
+      session_id: session,
+      model: this.composer.model,
+      system: isNew ? this.settings.instructions : undefined,
+      temperature: this.settings.temperature,
+      parent_id: before === (this.#newest ?? this.#said) ? undefined : (before.lastId ?? null),
+      partial: false,
+    });
+    // The very same question again, after nobody knows what became of it, must keep its key.
+    const key = this.#unsent?.body === body ? this.#unsent.key : randomId();
+    this.#dropUnsent();
+    this.session = session;
+    this.#empty.hidden = true;
+    notice("");
+    const shown = before.chosen;
+    const exchange = new Exchange(text, before, this.#acts);
+    before.add(exchange);
+    this.#hand(exchange, { body, key, shown: isAnew ? shown : null });
+  }
+
+  #hand(exchange, { body, key, shown }) {
+    const run = this.#begin(new Run(this.session, this), exchange);
+    this.#redraw();
+    this.scroll.toEnd();
+    run.asked = { body, key, shown };
+    run.watch(ask(body, key, run.signal));
+  }
+
+  #begin(run, exchange) {
+    this.#run = run;
+    run.exchange = exchange;
+    exchange.give(run.answer);
+    this.#busy(true);
+    announce("Answering");
+    return run;
+  }
+
+  #follow(id, { stream_id: streamId, count }, exchange) {
+    const run = this.#begin(new Run(id, this, count), exchange);
+    run.streamId = streamId;
+    run.watch(follow(streamId, 0, run.signal));
+  }
+
+  /** Takes a refused question away. */
+  #dropUnsent() {
+    const exchange = this.#unsent?.exchange;
+    this.#unsent = null;
+    if (!exchange) return;
+    exchange.before.remove(exchange);
+    exchange.element.remove();
+  }
+
+  // What waits for its turn must not be lost with the page.
+  #keepWaiting() {
+    if (this.#unsent?.waits) keepDraft(this.#unsent.session, this.#unsent.exchange.text);
+  }
+
+  /* Showing */
+
   #fill(session, except) {
-    const { session_id: id, messages, live_stream: live } = session;
+    const { session_id: id, messages, live_stream: live, system } = session;
     this.#name(session);
+    this.settings.enter(system);
     this.#last = messages.at(-1)?.id;
-    for (const message of messages) this.#place.append(this.#stored(message, messages));
+    this.#said = grow(messages, this.#acts);
     // An answer is saved just before its stream ends, so it can be in both places for a moment.
     const saved = live && messages.some((each) => each.role === "assistant" && each.stream_id === live.stream_id);
-    if (live && !saved && live.stream_id !== except) this.#follow(id, live);
-    else if (messages.at(-1)?.role === "user") this.#place.append(this.#unanswered(messages.at(-1)));
+    this.#newest = this.#said.path.at(-1) ?? null;
+    if (live && !saved && live.stream_id !== except) this.#follow(id, live, this.#newest);
+    else if (messages.at(-1)?.role === "user") this.#newest.offerAgain("This question has no answer.");
+    this.#redraw();
     for (const { stream_id: streamId } of [live ?? {}, ...messages]) this.#others.saw(streamId);
+  }
+
+  #redraw() {
+    const { path } = this.#said;
+    for (const exchange of path) exchange.drawTools();
+    const elements = path.map(({ element }) => element);
+    // Those that stay are left alone, with what is selected in them.
+    let same = 0;
+    while (same < elements.length && this.#place.children[same] === elements[same]) same++;
+    while (this.#place.children.length > same) this.#place.lastElementChild.remove();
+    this.#place.append(...elements.slice(same));
+  }
+
+  #turn(exchange) {
+    if (this.#run) return;
+    this.#dropUnsent();
+    exchange.before.chosen = exchange;
+    this.#redraw();
+    exchange.element.scrollIntoView({ block: "nearest" });
+    exchange.element.querySelector(".versions button:enabled")?.focus();
   }
 
   #name({ session_id: id, title, updated_at: at }) {
@@ -132,6 +261,18 @@ export class Conversation {
     const { signal } = this.#visit;
     const session = await sessions.load(this.session, signal).catch(() => null);
     if (session && !signal.aborted) this.#name(session);
+  }
+
+  /** Gets the ids that an answer's end did not tell. */
+  async #learn() {
+    const { signal } = this.#visit;
+    const session = await sessions.load(this.session, signal).catch(() => null);
+    if (!session || signal.aborted) return;
+    const known = grow(session.messages, this.#acts).path;
+    this.#said.path.forEach((exchange, n) => {
+      exchange.id = known[n]?.id ?? null;
+      exchange.answerId = known[n]?.answerId ?? null;
+    });
   }
 
   /** Shows what was said here by others, once nothing else is under way. */
@@ -156,52 +297,15 @@ export class Conversation {
   }
 
   #refill(session) {
+    const unsent = this.#unsent;
+    this.#unsent = null;
     this.#place.replaceChildren();
     this.#fill(session, null);
-    if (this.#unsent) this.#place.append(this.#unsent.element);
-  }
-
-  #follow(id, { stream_id: streamId, count }) {
-    const run = this.#begin(new Run(id, this, count));
-    run.streamId = streamId;
-    run.watch(follow(streamId, 0, run.signal));
-  }
-
-  #begin(run) {
-    this.#run = run;
-    this.#place.append(run.answer.element);
-    this.composer.busy(true);
-    announce("Answering");
-    return run;
-  }
-
-  #stored(message, messages) {
-    if (message.role === "user") return new Question(message.content).element;
-    const answer = new Answer();
-    answer.end(message.content);
-    answer.figures(ofStored(message));
-    const sentence = remarkStored(message);
-    const broken = message.status === "failed" || message.status === "interrupted";
-    const question = message === messages.at(-1) && messages.findLast((each) => each.role === "user");
-    if (broken && question) this.#offerAgain(answer, sentence, question.content);
-    else if (sentence) answer.note(broken ? "problem" : "", sentence);
-    return answer.element;
-  }
-
-  #unanswered({ content }) {
-    const answer = new Answer();
-    this.#offerAgain(answer, "This question has no answer.", content);
-    return answer.element;
-  }
-
-  #offerAgain(answer, sentence, text) {
-    answer.note("problem", sentence, { label: "Ask again", act: () => this.#again(text) });
-  }
-
-  #again(text) {
-    if (this.#run) return;
-    if (this.composer.text === text) this.composer.text = "";
-    this.send(text);
+    if (!unsent) return;
+    this.#unsent = unsent;
+    unsent.exchange.before = this.#said.path.at(-1) ?? this.#said;
+    unsent.exchange.before.add(unsent.exchange);
+    this.#redraw();
   }
 
   #lack(id, error) {
@@ -232,12 +336,13 @@ export class Conversation {
   /* What runs tell */
 
   started(run) {
-    sessions.remember(run.session, firstLine(run.asked.text));
+    sessions.remember(run.session, firstLine(run.exchange.text));
     if (run !== this.#run) {
       this.drawer.draw();
       run.detach();
       return;
     }
+    this.#newest = run.exchange;
     this.#others.saw(run.streamId);
     this.#others.attend(run.session, this.#visit.signal);
     if (sessions.idFrom(location.hash) !== run.session) history.pushState(null, "", sessions.link(run.session));
@@ -251,11 +356,12 @@ export class Conversation {
   }
 
   ended(run, sentence, isBroken) {
-    if (isBroken) this.#offerAgain(run.answer, sentence, run.asked?.text ?? this.#lastQuestion());
+    if (isBroken) run.exchange.offerAgain(sentence);
     if (run !== this.#run) return;
+    run.exchange.answerId = run.messageId;
     this.#run = null;
     this.#last = run.messageId;
-    this.composer.busy(false);
+    this.#busy(false);
     announce(sentence);
     this.#catchUp();
   }
@@ -276,33 +382,68 @@ export class Conversation {
   }
 
   refused(run, { status, type, streamId, error, retryAfterS }) {
-    if (type === "session_busy" && streamId) this.#busy(run);
+    if (type === "session_busy" && streamId) this.#isBusy(run);
+    else if (type === "rate_limited" && retryAfterS && run === this.#run) this.#wait(run, retryAfterS);
     else this.#refuse(run, status === 401 ? NOT_SIGNED_IN : error, retryAfterS);
   }
 
-  async #busy(run) {
-    keepDraft(run.session, run.asked.text);
+  async #isBusy(run) {
+    keepDraft(run.session, run.exchange.text);
     if (run !== this.#run) return;
     await this.show(run.session);
     if (this.session === run.session) notice("This chat is still answering another question; yours is kept here.");
   }
 
   #refuse(run, sentence, afterS = null) {
-    const { text, body, key, question } = run.asked;
+    const { exchange, asked: { body, key, shown } } = run;
+    const { text, before } = exchange;
     if (run !== this.#run) {
       keepDraft(titleOf(run.session) === null ? null : run.session, text);
       return;
     }
-    run.answer.element.remove();
-    question.refuse(sentence, { label: "Try again", act: () => this.#again(text), afterS });
-    this.#unsent = { body, key, element: question.element };
-    this.composer.restore(text);
+    this.#unsent = { exchange, body, key, session: run.session };
+    if (shown) {
+      // An earlier version is worth more than a question that was not taken.
+      this.#dropUnsent();
+      before.chosen = shown;
+      this.#redraw();
+      this.composer.restore(text === shown.text ? "" : text);
+      notice(sentence);
+    } else {
+      exchange.refuse("problem", sentence, { label: "Try again", act: () => this.#tryAgain(text, before), afterS });
+      this.composer.restore(text);
+    }
     this.ended(run, sentence, false);
     this.scroll.toEnd();
   }
 
-  #lastQuestion() {
-    return [...this.#place.querySelectorAll(".bubble")].at(-1)?.textContent ?? "";
+  #tryAgain(text, before) {
+    if (this.#run) return;
+    if (this.composer.text === text) this.composer.text = "";
+    this.#ask(text, before);
+  }
+
+  /** It goes out by itself when there is room for it. */
+  #wait(run, seconds) {
+    const { exchange, asked } = run;
+    this.#unsent = { exchange, ...asked, session: run.session, waits: true };
+    exchange.refuse("wait", "Many questions in a short time: this one is sent in", {
+      label: "Do not send",
+      afterS: seconds,
+      act: () => {
+        const { text, before } = exchange;
+        this.#dropUnsent();
+        if (asked.shown) before.chosen = asked.shown;
+        this.#redraw();
+        this.composer.restore(asked.shown?.text === text ? "" : text);
+      },
+      then: () => {
+        if (this.#unsent?.exchange !== exchange || this.#run) return;
+        this.#ask(exchange.text, exchange.before, { isAnew: Boolean(asked.shown) });
+      },
+    });
+    this.ended(run, `Waiting ${seconds} seconds`, false);
+    this.scroll.toEnd();
   }
 }
 

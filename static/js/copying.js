@@ -1,4 +1,4 @@
-// The copy buttons of code blocks.
+// Copying: a text, and what the buttons of code blocks stand at.
 
 import { announce } from "./notices.js";
 
@@ -8,20 +8,40 @@ export function copyOnClick(place) {
   place.addEventListener("click", async (event) => {
     const button = event.target.closest("button.copy");
     if (!button) return;
-    const copied = await copy(button.closest(".code").querySelector("code"));
+    const code = button.closest(".code").querySelector("code");
+    const copied = await copyText(code.textContent);
+    if (!copied) getSelection().selectAllChildren(code);
     button.textContent = copied ? "Copied" : "Press Ctrl+C";
-    announce(button.textContent);
     setTimeout(() => { button.textContent = "Copy"; }, SHOWN_MS);
   });
 }
 
-// Without a secure context there is no clipboard; then the code is at least selected.
-async function copy(code) {
+/** Whether that was possible. */
+export async function copyText(text) {
+  const copied = await write(text);
+  announce(copied ? "Copied" : "This browser does not let the page copy");
+  return copied;
+}
+
+async function write(text) {
   try {
-    await navigator.clipboard.writeText(code.textContent);
+    await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    getSelection().selectAllChildren(code);
-    return false;
+    // Without a secure context there is no such clipboard, but there is the older way.
+    return writeSelected(text);
   }
+}
+
+function writeSelected(text) {
+  const focused = document.activeElement;
+  const box = document.createElement("textarea");
+  box.value = text;
+  box.className = "visually-hidden";
+  document.body.append(box);
+  box.select();
+  const copied = document.execCommand("copy");
+  box.remove();
+  focused?.focus();
+  return copied;
 }

@@ -1,41 +1,76 @@
 // The list of chats, at the side or, on a phone, drawn over the page.
 
+import { Menu } from "./menu.js";
+import { notice, toast } from "./notices.js";
 import { element, icon } from "./render.js";
-import { link, list, remove } from "./sessions.js";
+import { change, download, forget, link, list, remove } from "./sessions.js";
 
-const SURE_MS = 5_000;
+const UNDO_MS = 8_000;
+const DAY_MS = 86_400_000;
+const UNTITLED = "Untitled chat";
+const TITLE_CHARS = 200;
 const narrow = matchMedia("(max-width: 800px)");
 
 export class Drawer {
   #drawer = document.getElementById("drawer");
   #stage = document.getElementById("stage");
   #opener = document.getElementById("drawer-open");
+  #search = document.getElementById("search");
   #list = document.getElementById("sessions");
   #current = null;
+  // Those that are as good as deleted, each with what makes it so.
+  #leaving = new Map();
+  #renaming = null;
 
-  /** `onRemoved(id)` and `onProblem(sentence)` are told how a deletion went. */
-  constructor({ onRemoved, onProblem }) {
-    this.onRemoved = onRemoved;
-    this.onProblem = onProblem;
+  /** `onLeft(id)`, `onBack(id)` and `onRenamed(id, title)` are told what became of a chat. */
+  constructor({ onLeft, onBack, onRenamed }) {
+    this.onLeft = onLeft;
+    this.onBack = onBack;
+    this.onRenamed = onRenamed;
+    this.menu = new Menu(document.getElementById("session-menu"), (act, row) => this.#act(act, row));
     this.#opener.addEventListener("click", () => this.#open(true));
     document.getElementById("drawer-close").addEventListener("click", () => this.close());
     document.getElementById("scrim").addEventListener("click", () => this.close());
     this.#drawer.addEventListener("click", (event) => { if (event.target.closest("a")) this.close(); });
-    addEventListener("keydown", (event) => { if (event.key === "Escape") this.close(); });
+    this.#search.addEventListener("input", () => this.draw());
     addEventListener("storage", () => this.draw());
+    addEventListener("pagehide", () => {
+      for (const [id, leave] of this.#leaving) {
+        forget(id);
+        leave();
+      }
+    });
     narrow.addEventListener("change", () => this.#open(false));
     this.#open(false);
   }
 
   draw(current = this.#current) {
     this.#current = current;
-    this.#list.replaceChildren(...list().map((session) => this.#row(session)));
+    if (this.#renaming) return;
+    const focused = document.activeElement?.closest?.(".session")?.dataset.id;
+    const found = list().filter(({ id, title }) => !this.#leaving.has(id) && matches(title, this.#search.value));
+    const groups = Map.groupBy(found, ({ at }) => age(at));
+    this.#list.replaceChildren(...[...groups].flatMap(([name, rows]) => {
+      const head = element("h2", "sessions-head", name);
+      const group = element("ul", "sessions-group");
+      group.append(...rows.map((session) => this.#row(session)));
+      return [head, group];
+    }));
+    if (!found.length && this.#search.value) this.#list.append(element("p", "sessions-none", "No chat has that in its title."));
+    if (focused) this.#rowOf(focused)?.querySelector(".more").focus();
   }
 
   close() {
-    if (!document.body.classList.contains("drawn")) return;
+    if (!document.body.classList.contains("drawn")) return false;
     this.#open(false);
     this.#opener.focus();
+    return true;
+  }
+
+  search() {
+    if (narrow.matches) this.#open(true);
+    this.#search.focus();
+    this.#search.select();
   }
 
   #open(is) {
@@ -48,45 +83,110 @@ export class Drawer {
   }
 
   #row({ id, title }) {
+    const name = title || UNTITLED;
     const row = element("li", "session");
-    const open = element("a", "session-link", title || "Untitled chat");
+    row.dataset.id = id;
+    const open = element("a", "session-link", name);
     open.href = link(id);
+    open.dir = "auto";
     if (id === this.#current) open.setAttribute("aria-current", "page");
-    row.append(open, this.#bin(id, title || "Untitled chat"));
+    const more = element("button", "more");
+    more.type = "button";
+    more.append(icon("more"));
+    more.setAttribute("aria-label", `More of “${name}”`);
+    this.menu.opens(more, { id, title: name });
+    row.append(open, more);
     return row;
   }
 
-  // Asks by becoming its own question; leaving it, or leaving it alone, means no.
-  #bin(id, title) {
-    const button = element("button", "bin");
-    button.type = "button";
-    const calm = () => {
-      button.classList.remove("sure");
-      button.setAttribute("aria-label", `Delete “${title}”`);
-      button.replaceChildren(icon("bin"));
-    };
-    button.addEventListener("blur", calm);
-    button.addEventListener("click", () => {
-      if (button.classList.contains("sure")) {
-        this.#remove(id);
-        return;
-      }
-      button.classList.add("sure");
-      button.setAttribute("aria-label", `Really delete “${title}”`);
-      button.replaceChildren("Delete?");
-      setTimeout(calm, SURE_MS);
-    });
-    calm();
-    return button;
+  #rowOf(id) {
+    return [...this.#list.querySelectorAll(".session")].find((row) => row.dataset.id === id);
   }
 
-  async #remove(id) {
-    try {
-      await remove(id);
-      this.onRemoved(id);
-    } catch (error) {
-      this.onProblem(`The chat could not be deleted: ${error.message}`);
+  #act(act, { id, title }) {
+    if (act === "rename") this.#rename(id, title);
+    if (act === "delete") this.#delete(id, title);
+    if (act === "markdown" || act === "json") {
+      download(id, title, act).catch((error) => notice(`The chat could not be exported: ${error.message}`));
     }
-    this.draw();
   }
+
+  #rename(id, title) {
+    const row = this.#rowOf(id);
+    const field = element("input", "session-name");
+    field.value = title;
+    field.maxLength = TITLE_CHARS;
+    field.dir = "auto";
+    field.setAttribute("aria-label", `Name of “${title}”`);
+    const finish = async (isKept) => {
+      if (this.#renaming !== field) return;
+      this.#renaming = null;
+      const name = field.value.trim();
+      if (isKept && name && name !== title) await this.#keepName(id, name);
+      this.draw();
+      this.#rowOf(id)?.querySelector(".more").focus();
+    };
+    field.addEventListener("keydown", (event) => {
+      if (event.isComposing || !["Enter", "Escape"].includes(event.key)) return;
+      event.preventDefault();
+      event.stopPropagation();
+      finish(event.key === "Enter");
+    });
+    field.addEventListener("blur", () => finish(true));
+    this.#renaming = field;
+    row.replaceChildren(field);
+    field.focus();
+    field.select();
+  }
+
+  async #keepName(id, name) {
+    try {
+      const { title } = await change(id, { title: name });
+      this.onRenamed(id, title);
+    } catch (error) {
+      notice(`The chat could not be renamed: ${error.message}`);
+    }
+  }
+
+  // It goes at once, but for good only when nobody wants it back any more.
+  #delete(id, title) {
+    const timer = setTimeout(() => leave(), UNDO_MS);
+    const leave = async () => {
+      clearTimeout(timer);
+      try {
+        await remove(id);
+      } catch (error) {
+        notice(`The chat could not be deleted: ${error.message}`);
+      }
+      this.#leaving.delete(id);
+      this.draw();
+    };
+    const wasOpen = id === this.#current;
+    this.#leaving.set(id, leave);
+    this.draw();
+    if (wasOpen) this.onLeft(id);
+    toast(`“${title}” is deleted.`, {
+      label: "Undo",
+      act: () => {
+        clearTimeout(timer);
+        this.#leaving.delete(id);
+        this.draw();
+        if (wasOpen) this.onBack(id);
+      },
+    }, UNDO_MS);
+  }
+}
+
+function matches(title, wanted) {
+  const words = wanted.toLocaleLowerCase().split(/\s+/).filter(Boolean);
+  const name = (title || UNTITLED).toLocaleLowerCase();
+  return words.every((word) => name.includes(word));
+}
+
+function age(at) {
+  const midnight = new Date().setHours(0, 0, 0, 0);
+  const time = Date.parse(at);
+  if (time >= midnight) return "Today";
+  if (time >= midnight - DAY_MS) return "Yesterday";
+  return time >= midnight - 7 * DAY_MS ? "The last seven days" : "Earlier";
 }

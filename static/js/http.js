@@ -48,8 +48,8 @@ export class Refused extends Error {
 }
 
 /** JSON in, JSON out. Throws Refused, or fetch's TypeError when the line is down. */
-export async function call(method, path, signal) {
-  const response = await reach(path, { method, signal });
+export async function call(method, path, options) {
+  const response = await reach(path, { method, ...options });
   if (!response.ok) throw new Refused(await refusal(response));
   return response.json();
 }
@@ -58,7 +58,7 @@ export async function call(method, path, signal) {
 export async function insist(method, path, signal, onLost = () => {}) {
   for (let tries = 0; ; tries++) {
     try {
-      return await call(method, path, signal);
+      return await call(method, path, { signal });
     } catch (error) {
       if (signal?.aborted || (error instanceof Refused && !isPassing(error.status))) throw error;
       onLost();

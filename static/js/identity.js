@@ -1,11 +1,14 @@
 // Who the person at this tab says to be: a token that the server believes, or nobody.
 
+import { tab } from "./storage.js";
+
 const TOKEN = "parley.token";
 
 class Identity extends EventTarget {
   /** `(sentence) => Promise<boolean>`: has the person sign in; the page puts its dialog here. */
   ask = async () => false;
-  #token = kept();
+  // It ends with the tab, and no other tab can read it.
+  #token = tab.get(TOKEN) || null;
   #asking = null;
 
   /** Null for nobody. */
@@ -22,7 +25,7 @@ class Identity extends EventTarget {
   set token(token) {
     const before = this.name;
     this.#token = token;
-    keep(token);
+    tab.set(TOKEN, token);
     const isOther = before !== null && before !== this.name;
     this.dispatchEvent(new CustomEvent("change", { detail: { isOther } }));
   }
@@ -47,23 +50,5 @@ function nameIn(token) {
     return String(JSON.parse(new TextDecoder().decode(bytes)).sub);
   } catch {
     return "somebody";
-  }
-}
-
-// In sessionStorage: it ends with the tab, and no other tab can read it.
-function kept() {
-  try {
-    return sessionStorage.getItem(TOKEN);
-  } catch {
-    return null;
-  }
-}
-
-function keep(token) {
-  try {
-    if (token === null) sessionStorage.removeItem(TOKEN);
-    else sessionStorage.setItem(TOKEN, token);
-  } catch {
-    // Private windows may refuse to store; then a reload asks again.
   }
 }

@@ -2,11 +2,27 @@
 
 const $ = (id) => document.getElementById(id);
 
+let toastTimer = null;
+
 /** A sentence below the box; empty takes it away. */
 export function notice(sentence) {
   $("notice").textContent = sentence;
   $("notice").hidden = !sentence;
   if (sentence) announce(sentence);
+}
+
+/** What was done, for a while, with a button to `act` on it: `{label, act}`. */
+export function toast(sentence, { label, act }, ms) {
+  clearTimeout(toastTimer);
+  $("toast-text").textContent = sentence;
+  $("toast-act").textContent = label;
+  $("toast-act").onclick = () => {
+    $("toast").hidden = true;
+    act();
+  };
+  $("toast").hidden = false;
+  announce(`${sentence} ${label} is possible for a moment.`);
+  toastTimer = setTimeout(() => { $("toast").hidden = true; }, ms);
 }
 
 /** A sentence for who listens instead of looking. */

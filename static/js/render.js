@@ -22,20 +22,6 @@ export function icon(name) {
   return svg;
 }
 
-/** A question; `refuse` says at it why it was not taken. */
-export class Question {
-  constructor(text) {
-    this.element = element("article", "question");
-    this.element.setAttribute("aria-label", "Question");
-    this.element.append(element("div", "bubble", text));
-  }
-
-  refuse(sentence, action) {
-    this.element.classList.add("unsent");
-    this.element.append(note("problem", sentence, action));
-  }
-}
-
 /** An answer, growing or grown. */
 export class Answer {
   #text = "";
@@ -55,6 +41,10 @@ export class Answer {
     const foot = element("footer", "foot");
     foot.append(this.#line, this.#figures);
     this.element.append(this.#prose, this.#note, foot);
+  }
+
+  get text() {
+    return this.#text;
   }
 
   /** It is being written. */
@@ -135,25 +125,41 @@ export class Answer {
   }
 }
 
-function note(kind, sentence, action) {
+/** A short sentence with a button: `{label, act}` of what to do about it. With `afterS` that is possible only
+    after so many seconds; with `then` as well, they are counted in the sentence, and then that is called. */
+export function note(kind, sentence, action) {
   const box = element("div", `note ${kind}`);
-  box.append(element("span", "", sentence));
+  const said = element("span", "", sentence);
+  box.append(said);
   if (!action) return box;
   const button = element("button", "again", action.label);
   button.type = "button";
   button.addEventListener("click", action.act);
-  if (action.afterS) countDown(button, action);
   box.append(button);
+  if (action.then) {
+    countDown(action.afterS, (left) => { said.textContent = `${sentence} ${left} s.`; }, () => { if (box.isConnected) action.then(); });
+  } else if (action.afterS) {
+    countDown(action.afterS, (left) => {
+      button.disabled = true;
+      button.textContent = `${action.label} in ${left} s`;
+    }, () => {
+      button.disabled = false;
+      button.textContent = action.label;
+    });
+  }
   return box;
 }
 
-function countDown(button, { label, afterS }) {
-  const until = Date.now() + afterS * 1000;
+function countDown(seconds, show, end) {
+  const until = Date.now() + seconds * 1000;
   const tick = () => {
     const left = Math.ceil((until - Date.now()) / 1000);
-    button.disabled = left > 0;
-    button.textContent = left > 0 ? `${label} in ${left} s` : label;
-    if (left > 0) setTimeout(tick, 250);
+    if (left <= 0) {
+      end();
+      return;
+    }
+    show(left);
+    setTimeout(tick, 250);
   };
   tick();
 }

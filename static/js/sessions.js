@@ -2,10 +2,13 @@
 // lists nothing, those whose ids this browser keeps.
 
 import { identity } from "./identity.js";
-import { call, insist, randomId, Refused } from "./http.js";
+import { call, insist, randomId, reach, refusal, Refused } from "./http.js";
+import { local, tab } from "./storage.js";
 
 const KEY = "parley.sessions";
 const MOST = 200;
+// A browser may still be reading what it saves.
+const KEPT_MS = 60_000;
 const ID = /^[A-Za-z0-9_-]{1,64}$/;
 
 export const newId = randomId;
@@ -13,7 +16,7 @@ export const newId = randomId;
 /** `[{id, title, at}]`, the last used first. */
 export function list() {
   try {
-    const kept = JSON.parse(shelf().getItem(KEY) ?? "[]");
+    const kept = JSON.parse(shelf().get(KEY) || "[]");
     return Array.isArray(kept) ? kept.filter((each) => ID.test(each?.id)) : [];
   } catch {
     return [];
@@ -48,31 +51,48 @@ export async function merge() {
 
 /** What somebody else who sits here now must not see. */
 export function forgetAll() {
-  try {
-    sessionStorage.removeItem(KEY);
-  } catch {
-    // Then nothing was stored either.
-  }
+  tab.set(KEY, "");
 }
 
-/** The session with its messages. Throws Refused; a session that is gone leaves the list. */
+/** The session with all that was said in it. Throws Refused; a session that is gone leaves the list. */
 export async function load(id, signal, onLost) {
   try {
-    return await insist("GET", path(id), signal, onLost);
+    return await insist("GET", `${path(id)}?versions=all`, signal, onLost);
   } catch (error) {
     if (error instanceof Refused && error.status === 404) forget(id);
     throw error;
   }
 }
 
+/** Deletes it on the server, even if this page is being left. Throws as `load`. */
 export async function remove(id) {
   try {
-    await call("DELETE", path(id));
+    await call("DELETE", path(id), { keepalive: true });
   } catch (error) {
     if (!(error instanceof Refused && error.status === 404)) throw error;
   }
   forget(id);
 }
+
+/** Changes `title`, `model` or `system`, and gives the session. Throws as `load`. */
+export async function change(id, changes) {
+  const session = await call("PATCH", path(id), { body: JSON.stringify(changes) });
+  add([{ id, title: session.title, at: session.updated_at }]);
+  return session;
+}
+
+/** Hands a copy over as a file; `format` is markdown or json. Throws as `load`. */
+export async function download(id, title, format) {
+  const response = await reach(`${path(id)}/export?format=${format}`);
+  if (!response.ok) throw new Refused(await refusal(response));
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await response.blob());
+  link.download = `${fileName(title)}.${format === "json" ? "json" : "md"}`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), KEPT_MS);
+}
+
+const fileName = (title) => title.replace(/[^\p{L}\p{N}._-]+/gu, " ").trim().slice(0, 60).trim() || "chat";
 
 /** The id in `#/s/<id>`, or null. */
 export function idFrom(hash) {
@@ -84,13 +104,9 @@ export const link = (id) => `#/s/${id}`;
 
 const path = (id) => `/api/chat/sessions/${encodeURIComponent(id)}`;
 
-const shelf = () => (identity.token === null ? localStorage : sessionStorage);
+const shelf = () => (identity.token === null ? local : tab);
 
 function keep(sessions) {
   sessions.sort((a, b) => (a.at < b.at ? 1 : -1));
-  try {
-    shelf().setItem(KEY, JSON.stringify(sessions.slice(0, MOST)));
-  } catch {
-    // Private windows may refuse to store; the page works without its list.
-  }
+  shelf().set(KEY, JSON.stringify(sessions.slice(0, MOST)));
 }

@@ -1,24 +1,37 @@
-// Which way answers come. The person chooses; an answer that is under way changes over.
+// Which way answers come. The person chooses, or leaves it to the page; an answer that is under way changes over.
 
 import * as socket from "./socket.js";
 import * as sse from "./stream.js";
+import { local } from "./storage.js";
 
 const TRANSPORT = "parley.transport";
+// Left to itself the page takes the socket, which brings news of other tabs as well, as long as there is one.
+const AUTOMATIC = "auto";
+// A way whose line breaks so often with nothing in between is left for the other.
+const PATIENCE = 2;
+// The socket is tried again with a question after this time, and after twice of it each time that it fails.
+const AVOIDED_MS = 30_000;
 const ways = { sse, socket };
 const changes = new EventTarget();
-let chosen = kept();
+let chosen = local.get(TRANSPORT) in ways ? local.get(TRANSPORT) : AUTOMATIC;
+let best = "socket";
+let avoidedMs = AVOIDED_MS;
+let avoidedUntil = 0;
 
 export const choice = () => chosen;
 
 export function choose(name) {
-  chosen = name;
-  keep(name);
-  changes.dispatchEvent(new Event("change"));
-  if (name !== "socket") socket.close();
+  local.set(TRANSPORT, name === AUTOMATIC ? "" : name);
+  change(() => {
+    chosen = name;
+    best = "socket";
+    avoidedMs = AVOIDED_MS;
+  });
 }
 
 /** As in `stream.js`, and so is `follow`. */
 export function ask(body, key, signal) {
+  if (Date.now() > avoidedUntil) change(() => { best = "socket"; });
   return across({ streamId: null, count: 0 }, signal, (way, until) => way.ask(body, key, until));
 }
 
@@ -26,19 +39,34 @@ export function follow(streamId, after, signal) {
   return across({ streamId, count: after }, signal);
 }
 
-export const stop = (streamId) => ways[chosen].stop(streamId);
+export async function stop(streamId) {
+  const name = current();
+  try {
+    return await ways[name].stop(streamId);
+  } catch (error) {
+    if (chosen !== AUTOMATIC || error.status) throw error;
+    return ways[other(name)].stop(streamId);
+  }
+}
 
-/** As in `socket.js`; the other way brings no news. */
+/** As in `socket.js`. The other way brings no news: there one looks when the page is looked at again. */
 export function listen(session, onNews, signal) {
   let left = new AbortController();
   const begin = () => {
     left.abort();
     left = new AbortController();
-    if (chosen === "socket") socket.listen(session, onNews, AbortSignal.any([signal, left.signal]));
+    if (current() === "socket") socket.listen(session, onNews, AbortSignal.any([signal, left.signal]));
   };
   changes.addEventListener("change", begin, { signal });
+  document.addEventListener("visibilitychange", () => {
+    if (current() !== "socket" && !document.hidden) onNews({ session_id: session, change: "joined" });
+  }, { signal });
   begin();
 }
+
+const current = () => (chosen === AUTOMATIC ? best : chosen);
+
+const other = (name) => (name === "sse" ? "socket" : "sse");
 
 /** The events of one answer, whichever ways they come; it is asked for only until one of them has it. */
 async function* across(cursor, signal, begin) {
@@ -47,13 +75,18 @@ async function* across(cursor, signal, begin) {
     const leave = () => left.abort();
     changes.addEventListener("change", leave);
     const until = AbortSignal.any([signal, left.signal]);
-    const way = ways[chosen];
+    const name = current();
+    let lost = 0;
     try {
+      const { [name]: way } = ways;
       const events = cursor.streamId ? way.follow(cursor.streamId, cursor.count, until) : begin(way, until);
       for await (const event of events) {
         cursor.streamId = event.kind === "started" ? event.streamId : cursor.streamId;
         cursor.count = event.count ?? cursor.count;
+        lost = event.kind === "lost" ? lost + 1 : 0;
         yield event;
+        if (event.kind === "token" && name === "socket") avoidedMs = AVOIDED_MS;
+        if (lost === PATIENCE) avoid(name);
       }
       return;
     } catch (error) {
@@ -64,19 +97,19 @@ async function* across(cursor, signal, begin) {
   }
 }
 
-function kept() {
-  try {
-    const name = localStorage.getItem(TRANSPORT);
-    return name in ways ? name : "sse";
-  } catch {
-    return "sse";
+function avoid(name) {
+  if (best !== name) return;
+  if (name === "socket") {
+    avoidedUntil = Date.now() + avoidedMs;
+    avoidedMs *= 2;
   }
+  change(() => { best = other(name); });
 }
 
-function keep(name) {
-  try {
-    localStorage.setItem(TRANSPORT, name);
-  } catch {
-    // Private windows may refuse to store; the choice then holds for this page.
-  }
+function change(how) {
+  const before = current();
+  how();
+  if (current() === before) return;
+  changes.dispatchEvent(new Event("change"));
+  if (current() !== "socket") socket.close();
 }

@@ -21,6 +21,20 @@ def new_chat(page: Page) -> None:
     expect(page.get_by_role("heading", name="What would you like to know?")).to_be_visible()
 
 
+def choose(page: Page, setting: str, option: str) -> None:
+    """In the settings."""
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_role("combobox", name=setting).select_option(option)
+    page.get_by_role("button", name="Done").click()
+
+
+def do_with(page: Page, title: str, item: str) -> None:
+    """Choose from the menu of a chat in the list."""
+    page.locator(".session", has_text=title).first.hover()
+    page.get_by_role("button", name=f"More of “{title}”").click()
+    page.get_by_role("menuitem", name=item).click()
+
+
 def answer(page: Page) -> Locator:
     """The last one."""
     return page.locator(".answer").last

@@ -88,8 +88,9 @@ def transport(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[OpenPage]:
-    """`open_page(url, transport="socket", viewport=…)` is a visit by somebody new. No visit may end with a
-    script error or a violated policy, or ask anything of another host."""
+    """`open_page(url, transport="socket", viewport=…)` is a visit by somebody new; with `auto` the page has
+    to choose itself. No visit may end with a script error or a violated policy, or ask anything of another
+    host."""
     expect.set_options(timeout=PATIENCE_MS)
     visits: list[Visit] = []
 
@@ -98,7 +99,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
         context.set_default_timeout(PATIENCE_MS)
         visits.append(Visit(context.new_page(), url))
         visits[-1].watch()
-        if transport != TRANSPORTS[0]:
+        if transport != "auto":
             context.add_init_script(f"localStorage['parley.transport'] ??= '{transport}'")
         visits[-1].page.goto(url)
         return visits[-1]

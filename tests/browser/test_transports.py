@@ -9,7 +9,17 @@ import pytest
 from playwright.sync_api import APIResponse, Error, Page, Route, WebSocketRoute, expect
 
 from tests import clients
-from tests.browser.chat import answer, ask, counting, finished, said, session_id, stored, wait_for_words
+from tests.browser.chat import (
+    answer,
+    ask,
+    choose,
+    counting,
+    finished,
+    said,
+    session_id,
+    stored,
+    wait_for_words,
+)
 from tests.browser.conftest import OpenPage
 from tests.conftest import StartServer
 from tests.line import line_to
@@ -23,10 +33,6 @@ NO_WEBSOCKETS = """
 const Real = WebSocket;
 window.WebSocket = class extends Real { constructor(url) { super(url.replace("/socket.io/", "/none/")); } };
 """
-
-
-def choose(page: Page, transport: str) -> None:
-    page.get_by_role("combobox", name="Answers come via").select_option(transport)
 
 
 def wait_until_it_listens(server: Server) -> None:
@@ -48,12 +54,12 @@ def test_the_choice_is_kept_and_its_library_loaded_when_it_is_needed(
     page = visit.page
     paths: list[str] = []
     page.on("request", lambda request: paths.append(request.url.removeprefix(server.url)))
-    choice = page.get_by_role("combobox", name="Answers come via")
+    choice = page.locator("#transport")
     expect(choice).to_have_value("sse")
     ask(page, "[[demo echo]] over events")
     expect(finished(page)).to_contain_text("over events")
     assert LIBRARY not in paths
-    choose(page, "socket")
+    choose(page, "Answers come via", "socket")
     ask(page, "[[demo echo]] over a socket")
     expect(finished(page)).to_contain_text("over a socket")
     assert LIBRARY in paths
@@ -79,7 +85,7 @@ def test_a_session_that_was_read_before_an_answer_ended_does_not_hide_it(
             held.append((route, route.fetch()))
 
     page.route("**/api/chat/sessions/*", hold_the_first)
-    choose(page, "socket")  # it looks whether it has missed something
+    choose(page, "Answers come via", "socket")  # it looks whether it has missed something
     while not held:
         page.wait_for_timeout(10)
     ask(page, "[[demo echo]] the second")
@@ -101,7 +107,7 @@ def test_an_answer_changes_over_in_the_middle_and_nothing_is_lost_or_doubled(
         ask(page, counting(600, per_second=100))
         for words, transport in ((30, "socket"), (90, "sse"), (150, "socket"), (210, "sse"), (270, "socket")):
             wait_for_words(page, words)
-            choose(page, transport)
+            choose(page, "Answers come via", transport)
         wait_for_words(page, 330)
         line.cut()
         wait_for_words(page, 400)
@@ -142,6 +148,40 @@ def test_where_websockets_do_not_get_through_it_polls(share_server: StartServer,
     page.reload()
     ask(page, counting(100, per_second=60))
     assert [followed(page)] == said(server, session_id(page))
+
+
+def test_left_to_itself_the_page_takes_the_socket_and_falls_back_where_there_is_none(
+    share_server: StartServer, open_page: OpenPage
+) -> None:
+    server = share_server()
+    visit = open_page(server.url, transport="auto")
+    page = visit.page
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.removeprefix(server.url)))
+    ask(page, "[[demo echo]] the best way there is")
+    expect(finished(page)).to_contain_text("the best way there is")
+    assert "/api/chat/stream" not in asked
+    page.route("**/socket.io/**", lambda route: route.abort())
+    page.route_web_socket("**/socket.io/**", lambda socket: socket.close())
+    page.reload()
+    expect(page.locator("#transport")).to_have_value("auto")
+    ask(page, counting(40, per_second=60))
+    assert followed(page).split()[-1] == "word40"
+    assert "/api/chat/stream" in asked
+    assert [each["role"] for each in stored(server, session_id(page))["messages"]] == [
+        "user",
+        "assistant",
+    ] * 2
+
+
+def test_where_no_news_come_one_looks_when_the_page_is_looked_at(server: Server, open_page: OpenPage) -> None:
+    page = open_page(server.url).page
+    ask(page, "[[demo echo]] to begin with")
+    finished(page)
+    clients.ask(server, "[[demo echo]] meanwhile", session_id=session_id(page)).all()
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator(".answer")).to_have_count(2)
+    expect(finished(page)).to_contain_text("meanwhile")
 
 
 def test_what_is_asked_in_one_tab_appears_in_the_other(
