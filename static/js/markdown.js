@@ -2,28 +2,31 @@
 // as text, what Markdown makes is sanitised into nodes, and no string is ever assigned as HTML.
 
 import DOMPurify from "../vendor/dompurify/purify.es.js";
-import { Marked } from "../vendor/marked/marked.esm.js";
+import { Lexer, Marked, Parser } from "../vendor/marked/marked.esm.js";
 
 // Bare tags people mean when they write them; with an attribute they are text like the rest.
 const BARE = "br|b|i|em|strong|sub|sup|kbd|mark|s|u|details|summary";
 const BARE_TAG = new RegExp(`&lt;(/?(?:${BARE}))\\s*/?&gt;`, "gi");
+const BARE_PAIR = new RegExp(`<(/?)(?:${BARE.replace("br|", "")})\\s*>`, "gi");
 
 const ANSWER = {
-  ALLOWED_TAGS: [
-    "p", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "blockquote", "ul", "ol", "li", "pre", "code", "a", "del",
-    "table", "thead", "tbody", "tr", "th", "td", ...BARE.split("|"),
-  ],
-  ALLOWED_ATTR: ["href", "title", "class", "start", "align"],
+  ALLOWED_TAGS: ["p", "a", "del", "code", "span", ...BARE.split("|")],
+  ALLOWED_ATTR: ["href", "title", "class"],
   ALLOWED_URI_REGEXP: /^(?:https?:|mailto:)/i,
-  // DOMPurify holds every attribute against that pattern, except those it knows and these.
-  ADD_URI_SAFE_ATTR: ["start", "align"],
   ALLOW_DATA_ATTR: false,
   ALLOW_ARIA_ATTR: false,
   RETURN_DOM_FRAGMENT: true,
 };
 const COLOURS = { ALLOWED_TAGS: ["span"], ALLOWED_ATTR: ["class"], RETURN_DOM_FRAGMENT: true };
-// Colouring is linear but slow; past this many characters code stays plain.
-const MOST_COLOURED = 60_000;
+
+// Formulas are shown as they were written: emphasis and escapes would mangle them. A dollar before a space or a digit
+// after one is money.
+const MATH = /\\\((?:[^\\]|\\[^)])+?\\\)|\\\[(?:[^\\]|\\[^\]])+?\\\]|\$\$(?:[^$\\]|\\[^])+?\$\$|(?<![\w$\\])\$(?![\s$])(?:[^$\\\n]|\\.)*?[^\s$\\]\$(?![\w$])/;
+const MATH_HERE = new RegExp(`^(?:${MATH.source})`);
+const ALL_MATH = new RegExp(MATH, "g");
+
+// What has none of these is itself.
+const SPECIAL = /[\\`*_~[\]<>&$@]|:\/\/|www\.| {2,}\n/i;
 
 const escaped = (text) => text.replace(/[&<>"']/g, (mark) => `&#${mark.charCodeAt(0)};`);
 const bare = (html) => html.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(BARE_TAG, "<$1>");
@@ -34,80 +37,101 @@ const marked = new Marked({
     html: ({ text }) => bare(text),
     // Loading it would tell its host who reads what, and when.
     image: ({ href, text }) => `<a href="${escaped(href)}">${escaped(text || href)}</a>`,
-    checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),
   },
+  hooks: { emStrongMask: (text) => text.replace(ALL_MATH, (formula) => "a".repeat(formula.length)) },
+  extensions: [{
+    name: "math",
+    level: "inline",
+    start: (text) => MATH.exec(text)?.index,
+    tokenizer(text) {
+      const found = MATH_HERE.exec(text);
+      return found ? { type: "math", raw: found[0] } : undefined;
+    },
+    renderer: ({ raw }) => `<span class="math">${escaped(raw)}</span>`,
+  }],
 });
 
-/** The top-level blocks of a text; two with the same `raw` look the same. */
-export const blocks = (text) => marked.lexer(text);
+function lexed(text, links) {
+  const lexer = new Lexer(marked.defaults);
+  lexer.tokens.links = links;
+  return lexer.inlineTokens(text);
+}
 
-/** The nodes of one block. */
-export function nodes(block) {
-  const fragment = sanitise(marked.parser([block]));
+/** What stands in a paragraph, as nodes; `links` is what its labels refer to. */
+export function inline(text, links) {
+  if (!SPECIAL.test(text)) return plain(text);
+  const fragment = sanitise(Parser.parseInline(lexed(text, links), marked.defaults));
   for (const link of fragment.querySelectorAll("a")) secure(link);
-  for (const item of fragment.querySelectorAll("li")) {
-    if (/^\s*[☐☑]/.test(item.textContent)) item.className = "task";
+  return fragment;
+}
+
+/** HTML that stands by itself, as the text it is. */
+export function html(text) {
+  return sanitise(bare(text));
+}
+
+export function plain(text) {
+  const fragment = document.createDocumentFragment();
+  if (text) fragment.append(text);
+  return fragment;
+}
+
+/** The last place in a paragraph's text after which it could as well be another's, 0 if there is none. */
+export function inlineSeam(text) {
+  let seam = 0;
+  let at = 0;
+  let brackets = 0;
+  let tags = 0;
+  for (const { type, raw } of lexed(text, Object.create(null))) {
+    if (type === "html") tags += BARE_PAIR.test(raw) ? (raw[1] === "/" ? -1 : 1) : 0;
+    BARE_PAIR.lastIndex = 0;
+    for (let i = 0; (type === "text" || type === "escape") && i < raw.length; i++) {
+      const mark = raw[i];
+      if (type === "text" && opens(mark, raw[i + 1])) return seam;
+      if (type === "text" && mark === "[") brackets++;
+      else if (type === "text" && mark === "]") brackets = Math.max(0, brackets - 1);
+      // Two spaces before a line's end belong together.
+      else if (mark === " " && !brackets && !tags && !/\s/.test(text[at + i - 1] ?? " ") && /\S/.test(text[at + i + 1] ?? "")) {
+        seam = at + i + 1;
+      }
+    }
+    at += raw.length;
   }
-  for (const table of fragment.querySelectorAll("table")) wrap(table, "table");
-  for (const code of fragment.querySelectorAll("pre > code")) dress(code);
-  return [...fragment.childNodes];
+  return seam;
+}
+
+/** Whether a mark in a text might pair with one that is still to come. */
+function opens(mark, next) {
+  if (mark === "`") return true;
+  if (mark === "<") return next === undefined || /[a-z/!?]/i.test(next);
+  return "*_~$".includes(mark) && (next === undefined || /\S/.test(next));
+}
+
+/** The same of HTML: the end of its last line after which no bare tag is open. */
+export function htmlSeam(text) {
+  let seam = 0;
+  let tags = 0;
+  for (let at = 0, end; (end = text.indexOf("\n", at)) >= 0; at = end + 1) {
+    for (const [, closes] of text.slice(at, end).matchAll(BARE_PAIR)) tags += closes ? -1 : 1;
+    if (tags <= 0) seam = end + 1;
+  }
+  return seam;
 }
 
 /** HTML from anywhere as nodes that can only be looked at and followed. */
-export function sanitise(html) {
-  const fragment = DOMPurify.sanitize(html, ANSWER);
+export function sanitise(markup) {
+  const fragment = DOMPurify.sanitize(markup, ANSWER);
   for (const element of fragment.querySelectorAll("[class]")) {
-    if (!(element.localName === "code" && /^language-[\w+#.-]+$/.test(element.className))) element.removeAttribute("class");
+    if (!(element.localName === "span" && element.className === "math")) element.removeAttribute("class");
   }
   return fragment;
 }
+
+/** A highlighter's HTML as nodes. */
+export const colours = (markup) => DOMPurify.sanitize(markup, COLOURS);
 
 function secure(link) {
   if (!link.hasAttribute("href")) return;
   link.rel = "noopener noreferrer";
   link.target = "_blank";
-}
-
-function wrap(element, className) {
-  const box = document.createElement("div");
-  box.className = className;
-  element.replaceWith(box);
-  box.append(element);
-  return box;
-}
-
-function dress(code) {
-  const language = code.className.replace("language-", "");
-  const head = document.createElement("div");
-  head.className = "code-head";
-  const name = document.createElement("span");
-  name.textContent = language;
-  const copy = document.createElement("button");
-  copy.type = "button";
-  copy.className = "copy";
-  copy.textContent = "Copy";
-  copy.setAttribute("aria-label", "Copy the code");
-  head.append(name, copy);
-  wrap(code.parentElement, "code").prepend(head);
-  if (language && code.textContent.length <= MOST_COLOURED) colour(code, language);
-}
-
-let highlighter = null;
-
-// Fetched with the first code there is, and at once from then on, so that its cost counts as drawing.
-function colour(code, language) {
-  if (!highlighter) {
-    import("../vendor/highlight/highlight.min.js").then(({ default: loaded }) => {
-      highlighter = loaded;
-      colour(code, language);
-    }, () => { /* The line is down: code stays plain. */ });
-    return;
-  }
-  paint(highlighter, code, language);
-}
-
-function paint(hljs, code, language) {
-  if (!hljs.getLanguage(language)) return;
-  const { value } = hljs.highlight(code.textContent, { language, ignoreIllegals: true });
-  code.replaceChildren(DOMPurify.sanitize(value, COLOURS));
 }

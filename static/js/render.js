@@ -1,16 +1,10 @@
 // Messages as elements.
 
-import { blocks, nodes } from "./markdown.js";
+import { drawSoon, sliceFrom } from "./drawing.js";
+import { element } from "./elements.js";
+import { Prose } from "./prose/prose.js";
 
-// Rendering may take at most this share of the time; a long answer is then drawn less often.
-const SHARE = 0.2;
-
-export function element(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
+export { element };
 
 export function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
@@ -26,11 +20,9 @@ export function icon(name) {
 export class Answer {
   #text = "";
   #counted = [];
-  #drawn = [];
-  #stale = false;
-  #due = 0;
-  #timer = null;
-  #prose = element("div", "prose");
+  #isEnded = false;
+  #place = element("div", "prose");
+  #prose = new Prose(this.#place, () => drawSoon(this.#draw));
   #note = element("div", "note-place");
   #line = element("span", "line");
   #figures = element("p", "figures");
@@ -40,7 +32,7 @@ export class Answer {
     this.element.setAttribute("aria-label", "Answer");
     const foot = element("footer", "foot");
     foot.append(this.#line, this.#figures);
-    this.element.append(this.#prose, this.#note, foot);
+    this.element.append(this.#place, this.#note, foot);
   }
 
   get text() {
@@ -55,13 +47,16 @@ export class Answer {
 
   /** `counted` are the figures up to here. */
   append(text, counted) {
-    this.replace(this.#text + text, counted);
+    this.#text += text;
+    this.#counted = counted;
+    this.#prose.append(text);
+    drawSoon(this.#draw);
   }
 
   replace(text, counted) {
-    this.#text = text;
+    this.#change(text);
     this.#counted = counted;
-    this.#drawSoon();
+    drawSoon(this.#draw);
   }
 
   /** What is said of the connection; empty when it is as it should be. */
@@ -75,15 +70,14 @@ export class Answer {
 
   /** Nothing more will come. */
   end(text = this.#text) {
-    clearTimeout(this.#timer);
-    this.#timer = null;
-    this.#text = text;
-    this.element.classList.remove("live");
-    this.element.removeAttribute("aria-busy");
+    this.#change(text);
+    this.#prose.end();
+    this.#isEnded = true;
     this.line("");
     this.figures(this.#counted);
-    // Whole, because a link may be defined further down than it is used.
-    this.#draw(true);
+    // Most are drawn by then; a long one that is stored takes several frames.
+    this.element.setAttribute("aria-busy", "true");
+    if (!this.#draw(sliceFrom(performance.now()))) drawSoon(this.#draw);
   }
 
   /** A short sentence below the text; `{label, act, afterS?}` is a button that does something about it. */
@@ -91,38 +85,21 @@ export class Answer {
     this.#note.replaceChildren(note(kind, sentence, action));
   }
 
-  #drawSoon() {
-    this.#stale = true;
-    if (this.#timer !== null) return;
-    this.#timer = setTimeout(() => requestAnimationFrame(() => this.#frame()), this.#due - performance.now());
+  #change(text) {
+    if (text.startsWith(this.#text)) this.#prose.append(text.slice(this.#text.length));
+    else this.#prose.restart(text);
+    this.#text = text;
   }
 
-  #frame() {
-    if (this.#timer === null) return;
-    const from = performance.now();
-    this.#stale = false;
-    this.#draw(false);
-    this.figures(this.#counted);
-    // Layout and paint, which come before this, are part of what drawing costs.
-    this.#timer = setTimeout(() => {
-      this.#timer = null;
-      this.#due = performance.now() + (performance.now() - from) / SHARE;
-      if (this.#stale) this.#drawSoon();
-    });
-  }
-
-  // Blocks whose source has not changed keep their nodes, so a selection in them survives too.
-  #draw(whole) {
-    const next = blocks(this.#text);
-    let same = 0;
-    while (!whole && same < next.length && this.#drawn[same]?.raw === next[same].raw) same++;
-    for (const { made } of this.#drawn.splice(same)) made.forEach((node) => node.remove());
-    for (const block of next.slice(same)) {
-      const made = nodes(block);
-      this.#prose.append(...made);
-      this.#drawn.push({ raw: block.raw, made });
+  #draw = (until) => {
+    const isDone = this.#prose.work(until);
+    if (!this.#isEnded) this.figures(this.#counted);
+    else if (isDone) {
+      this.element.classList.remove("live");
+      this.element.removeAttribute("aria-busy");
     }
-  }
+    return isDone;
+  };
 }
 
 /** A short sentence with a button: `{label, act}` of what to do about it. With `afterS` that is possible only

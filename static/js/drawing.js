@@ -1,0 +1,42 @@
+// When things are drawn: at most once a frame, all of them together in a slice of it.
+
+const SLICE_MS = 8;
+// Drawing, with the layout and paint that follow it, may take at most this share of the time.
+const SHARE = 0.4;
+
+const waiting = new Set();
+let due = 0;
+let isDue = false;
+
+/** Calls `draw(until)` in one of the next frames, and again until it says that it is done. */
+export function drawSoon(draw) {
+  waiting.add(draw);
+  if (isDue) return;
+  isDue = true;
+  setTimeout(() => {
+    // Out of sight there are no frames.
+    if (document.hidden) frame();
+    else requestAnimationFrame(frame);
+  }, due - performance.now());
+}
+
+export function sliceFrom(now) {
+  return now + SLICE_MS;
+}
+
+function frame() {
+  const from = performance.now();
+  const until = sliceFrom(from);
+  for (const draw of [...waiting]) {
+    waiting.delete(draw);
+    if (!draw(until)) waiting.add(draw);
+    if (performance.now() >= until) break;
+  }
+  setTimeout(() => {
+    isDue = false;
+    const cost = performance.now() - from;
+    due = from + cost / SHARE;
+    const [first] = waiting;
+    if (first) drawSoon(first);
+  });
+}

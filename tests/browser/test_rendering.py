@@ -1,0 +1,204 @@
+"""Answers as they grow: however a text is cut, what is seen in the end is what the whole of it looks like."""
+
+from __future__ import annotations
+
+import random
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.conftest import OpenPage
+from tests.servers import Server
+
+pytestmark = pytest.mark.browser
+
+RUNTIMES = ("eventlet",)
+"""What is seen here does not depend on it."""
+
+DRAWING = """
+const { Prose } = await import("/static/js/prose/prose.js");
+const late = [];
+const begin = () => {
+    const place = document.createElement("div");
+    const prose = new Prose(place, () => late.push(prose));
+    return { place, prose, more: (text) => { prose.append(text); prose.work(Infinity); } };
+};
+const end = ({ place, prose }) => {
+    prose.end();
+    prose.work(Infinity);
+    return place;
+};
+const grown = (parts) => {
+    const begun = begin();
+    parts.forEach(begun.more);
+    return end(begun);
+};
+const look = (place) => {
+    const copy = place.cloneNode(true);
+    copy.normalize();
+    return copy.innerHTML;
+};
+"""
+"""`grown(parts)` is where an answer that came in these parts was drawn; `look` is its HTML."""
+
+TEXTS = {
+    "headings": (
+        "# One\n\nTwo\n===\n\nThree\n---\n\n#### Four ##\n#Not\n\n####### seven\n\na\nb\n---\n\n"
+        "---\n\n***\n- - -\n"
+    ),
+    "crlf": ("# One\r\n\r\n- a\r\n- b\r\n\r\n```py\r\nx = 1\r\n\r\ny = 2\r\n```\r\nend\rlone\r\n"),
+    "tabs": (
+        "-\tone\n\n\ttwo\n\n\t\tcode\n\n>\t\tquoted code\n\n1.\tten\n\n\tmore\n\n"
+        "\tcode\twith\ttabs\n\n\n\n\tand more\n"
+    ),
+    "fences": (
+        "````md\n```js\nlet x = `1`;\n```\n````\n~~~ python extra\n```\n~~~\n\n> ```\n"
+        "> in a quote\nout of it\n\n- ```sh\n  ls\n  ```\n- after\n\n```no ` fence``` text\n\n"
+        "   ```\n   indented\n  two\n```\n"
+    ),
+    "open fence": "Here:\n\n```python\ndef f():\n    return '''\n\n  text\n",
+    "html": (
+        '<div>\n<b>bold</b> <i onclick="x">no</i>\n\n</div>\n\n<!-- a\n\ncomment -->\nafter\n\n'
+        "<details>\n<summary>More</summary>\n\ntext\n\n</details>\n\n"
+        "<b>bare</b> and <br> and H<sub>2</sub>O &amp; &copy; <x-y>\ntext\n<pre>\n\nin\n</pre>\n"
+    ),
+    "setext": "a\nb\n===\nc\n---\n- d\n---\n> e\n---\nf\n-\n\n[x]: /u\n===\n",
+    "lazy": ("> one\ntwo\n\n> - a\nb\n> c\n\n1. one\ntwo\n   three\n\n> > deep\n> back\nlazy\n"),
+    "tight": "- a\n- b\n  - c\n  - d\n    1. e\n    2. f\n- g\n",
+    "loose": ("- a\n- b\n\n- c\n\n1. x\n\n   y\n2. z\n\n- t\n  - u\n\n    v\n- w\n\n* q\n  > r\n  >\n* s\n"),
+    "empty items": ("-\n- a\n-   \n\n- b\n\n-\n\n  no\n\n+ x\n1.\n2. y\n\n10) z\n11) zz\n1) zzz\n"),
+    "starts": "7. seven\n8. eight\n\ntext\n2. not a list\n1. a list\n\n003. three\n",
+    "tasks": ("- [ ] open\n- [x] done\n- [X] **done**\n- [y] no\n- [ ]no\n1. [x] one\n- [ ]\n"),
+    "tables": (
+        "| a | b |\n|---|:-:|\n| 1 | `x|y` |\n| 2 \\| 3 | **b** | extra |\n| only |\n\nfoo\nx | y\n"
+        "--|--\n1 | 2\n> quote\n\n| no | table |\n| -- |\n\n| a |\n|---|\n# heading\n\n"
+        "- | a | b |\n  |--:|---|\n  | 1 | 2 |\n\n| late |\n"
+    ),
+    "rules": "a\n\n---\nb\n***\nc\n___\n\n* * *\n\n-----\n--\n\n+++\n",
+    "references": (
+        "[one] and [two][1] and [Three][] ![img][one] [none]\n\n- [one]\n\n| [one] | b |\n"
+        '|---|---|\n| x | [two][1] |\n\n# [one]\n\n[one]: https://one.test/ "First"\n'
+        "[1]: <https://two.test/a b>\n[three]:\n  https://three.test\n'T'\n\n"
+        "[one]: https://other.test\n[bad]: \n\n> [quoted]: https://quoted.test\n\n[quoted] [Ḿ]\n\n"
+        "[ḿ]: https://m.test\n"
+    ),
+    "emphasis": (
+        "**bold *both* bold** _it_ ~~del~~ ~one~ ***x*** snake_case_word 2*3*4 **open\n"
+        "still** * alone _\n\n`code ** x` ``a ` b``  \nhard\\\n"
+        'break [link *em*](https://l.test "t") <https://auto.test> https://bare.test/x_y_z. me@mail.test\n'
+    ),
+    "open": "text **bold and `code and [link](https://x",
+    "math": (
+        "Price $5 and $6, $a_1*b*c_2$ and \\(x_1 * y_2\\) *em $*$ em*\n\n$$\n\\frac{a}{b} * c_*\n"
+        "\\\\ x\n$$\n\n\\[ a*b*c \\]\n\n\\[\nx\n\\]\nafter $$y*z*w$$ in\n\n$$ never\n\n"
+        "closed \\[ not \\] math\n"
+    ),
+    "scripts": (
+        "שלום **עולם** abc\n\n- مرحبا\n- hello\n\n"
+        "👩\u200d👩\u200d👧\u200d👦 🇩🇪 e\u0301\u0323 𝒳𝒴 🏽 a\u0300\u0301\u0302\n\n> اقتباس\n\n"
+        "| א | b |\n|---|---|\n| 👍🏽 | ñ |\n"
+    ),
+    "indented": ("    code\n\n    more\n\n\n  text\n      lazy text\n\n1. a\n\n       code\n"),
+    "spaces": "   \n\n  a  \n  b   \n\n\n\nx\xa0y\n\tc\n- \n\n\n",
+    "escapes": ("\\*no\\* \\# \\[x\\] \\` &lt; &#42; \\\\ \\\n\n\\- a\n\n1\\. b\n\n5 * 3 < 4 > 2 & x\n"),
+}
+"""What is easily mistaken when only part of it is there."""
+
+WORDS = (
+    "word", "**", "*", "_", "`", "``", "```", "~~~", "\n", "\n\n", "\n", " ", "  ", "    ", "\t",
+    "- ", "1. ", "2) ", "> ", "# ", "## ", "|", "| a | b |\n|---|---|\n", "[", "](", ")", "]",
+    "[x]", "[x]: /u\n", "<b>", "</b>", "<div>", "---", "===", "$", "$$", "\\", "\\(", "\\)", "!",
+    "\r\n", "\r", "~~", "&amp;", "https://x.test ", "é", "👍🏽", "שלום", "- [ ] ", "<!--", "-->",
+    "\n- ", "\n  - ", "\n> ", "\n\n    ",
+)  # fmt: skip
+"""What the texts of chance are made of."""
+
+
+def parts(text: str, rng: random.Random) -> list[str]:
+    """A text cut in random places: also within what is two characters to JavaScript, as tokens may be."""
+    units = text.encode("utf-16-le", "surrogatepass")
+    count = len(units) // 2
+    size = rng.choice((1, 3, 8, 40))
+    places = [0, *(n for n in range(1, count) if rng.random() < 1 / size), count]
+    return [units[2 * a : 2 * b].decode("utf-16-le", "surrogatepass") for a, b in pairwise(places)]
+
+
+def differences(page: Page, cases: list[list[str]]) -> list[Any]:
+    script = f"""async (cases) => {{
+        {DRAWING}
+        return cases.map((units) => {{
+            const parts = units.map((codes) => String.fromCharCode(...codes));
+            const [one, other] = [look(grown(parts)), look(grown([parts.join("")]))];
+            if (one === other) return null;
+            const at = [...one].findIndex((mark, nth) => mark !== other[nth]);
+            const around = (html) => html.slice(Math.max(0, at - 60), at + 60);
+            return [parts, around(one), around(other)];
+        }}).filter(Boolean).slice(0, 3);
+    }}"""
+    return page.evaluate(script, [[codes(part) for part in case] for case in cases])
+
+
+def codes(text: str) -> list[int]:
+    """As JavaScript counts, which JSON cannot say of half a character."""
+    units = text.encode("utf-16-le", "surrogatepass")
+    return [int.from_bytes(units[n : n + 2], "little") for n in range(0, len(units), 2)]
+
+
+@pytest.fixture
+def page(server: Server, open_page: OpenPage) -> Page:
+    return open_page(server.url).page
+
+
+def test_a_text_looks_the_same_however_it_came(page: Page) -> None:
+    rng = random.Random(1)
+    each = [text for text in TEXTS.values() for _ in range(8)]
+    all_of_them = ["\n\n".join(rng.sample(list(TEXTS.values()), 5)) for _ in range(10)]
+    assert differences(page, [parts(text, rng) for text in each + all_of_them]) == []
+
+
+def test_a_text_of_chance_looks_the_same_however_it_came(page: Page) -> None:
+    rng = random.Random(2)
+    texts = ["".join(rng.choices(WORDS, k=rng.randint(3, 60))) for _ in range(500)]
+    assert differences(page, [parts(text, rng) for text in texts]) == []
+
+
+OWN_WAYS = {"html", "math", "escapes", "lazy"}
+"""Where marked differs: it shows what tags do, knows no formulas, and does not let a line go on lazily
+in a list in a quote, as CommonMark has it."""
+
+
+def test_blocks_are_those_that_marked_finds(page: Page) -> None:
+    texts = [text for name, text in TEXTS.items() if name not in OWN_WAYS]
+    script = f"""async (texts) => {{
+        {DRAWING}
+        const {{ Marked }} = await import("/static/vendor/marked/marked.esm.js");
+        const {{ default: purify }} = await import("/static/vendor/dompurify/purify.es.js");
+        const renderer = {{
+            checkbox: ({{ checked }}) => (checked ? "☑ " : "☐ "),
+            image: ({{ href, text }}) => `<a href="${{href}}">${{text}}</a>`,
+        }};
+        const marked = new Marked({{ renderer }});
+        const kept = ["href", "start", "align"];
+        const blocks = "p, h1, h2, h3, h4, ul, ol, li, blockquote, pre, table, thead, tbody, tr, th, td, hr";
+        const plain = (place) => {{
+            place.querySelectorAll(".code-head").forEach((head) => head.remove());
+            for (const each of place.querySelectorAll(".code, .table, .part, li > p")) {{
+                each.replaceWith(" ", ...each.childNodes, " ");
+            }}
+            for (const each of place.querySelectorAll(blocks)) each.replaceWith(" ", each, " ");
+            for (const each of place.querySelectorAll("*")) {{
+                const others = each.getAttributeNames().filter((name) => !kept.includes(name));
+                others.forEach((name) => each.removeAttribute(name));
+            }}
+            return place.innerHTML.replace(/\\s+/g, " ").replace(/ ?(<[^>]*>) ?/g, "$1");
+        }};
+        return texts.map((text) => {{
+            const place = document.createElement("div");
+            place.append(purify.sanitize(marked.parse(text), {{ RETURN_DOM_FRAGMENT: true }}));
+            return [plain(grown([text])), plain(place)];
+        }});
+    }}"""
+    for ours, theirs in page.evaluate(script, texts):
+        assert ours == theirs
