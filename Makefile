@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WITHOUT_SERVER := -m "not server and not browser"
 
-.PHONY: run test soak check lint format bench bench-idle bench-litellm lock clean
+.PHONY: run test soak pictures check lint format bench bench-idle bench-litellm lock clean
 
 run: $(VENV)/.run $(if $(filter gevent,$(RUNTIME)),$(VENV)/.gevent)
 	$(BIN)/python -m backend
@@ -18,6 +18,10 @@ test: $(VENV)/.dev tests/node/node_modules/.done chromium compiler redis nginx h
 # get is exact: SEEDS=200 of 100 readers, in half an hour. `SOAK="--seed 7"` repeats one and tells all of it.
 soak: $(VENV)/.dev redis nginx
 	$(BIN)/python -m tests.chaos $(if $(RUNTIME),--runtime $(RUNTIME)) $(if $(SEEDS),--seeds $(SEEDS)) $(SOAK)
+
+# The chat page in every state, as pictures in var/pictures; the README shows two of them.
+pictures: $(VENV)/.dev chromium
+	$(BIN)/python -m tests.browser.pictures var/pictures
 
 check: $(VENV)/.dev tests/node/node_modules/.done redis
 	$(BIN)/python -m pytest -n 2 $(WITHOUT_SERVER)
