@@ -143,13 +143,12 @@ export class Conversation {
   /* Asking */
 
   /** Asks the question of another exchange anew, which stays as an earlier version. */
-  async #askAnew({ text: was, before }, text) {
+  #askAnew({ text: was, before }, text) {
     if (this.#run) {
       this.waiting();
       return;
     }
     if (this.composer.text === was) this.composer.text = "";
-    if (before.before && !before.lastId) await this.#learn();
     this.#ask(text, before, { isAnew: true });
   }
 
@@ -261,18 +260,6 @@ export class Conversation {
     const { signal } = this.#visit;
     const session = await sessions.load(this.session, signal).catch(() => null);
     if (session && !signal.aborted) this.#name(session);
-  }
-
-  /** Gets the ids that an answer's end did not tell. */
-  async #learn() {
-    const { signal } = this.#visit;
-    const session = await sessions.load(this.session, signal).catch(() => null);
-    if (!session || signal.aborted) return;
-    const known = grow(session.messages, this.#acts).path;
-    this.#said.path.forEach((exchange, n) => {
-      exchange.id = known[n]?.id ?? null;
-      exchange.answerId = known[n]?.answerId ?? null;
-    });
   }
 
   /** Shows what was said here by others, once nothing else is under way. */

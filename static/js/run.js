@@ -6,6 +6,8 @@ import { stop } from "./transport.js";
 
 export class Run {
   streamId = null;
+  /** What it is the answer of. */
+  exchange = null;
   /** The stored answer's, once it is complete. */
   messageId = null;
   answer = new Answer();
@@ -57,8 +59,9 @@ export class Run {
     }
   }
 
-  _started({ streamId }) {
+  _started({ streamId, questionId }) {
     this.streamId = streamId;
+    this.exchange.id = questionId;
     this.owner.started(this);
     if (this.#stopping) this.#askToStop();
   }

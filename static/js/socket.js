@@ -49,7 +49,7 @@ export async function* ask(body, key, signal) {
       await pause(tries, signal);
     }
   }
-  yield { kind: "started", streamId: asked.stream_id };
+  yield { kind: "started", streamId: asked.stream_id, questionId: asked.question_id };
   yield* untilEnded(asked.stream_id, 0, answer, signal);
 }
 

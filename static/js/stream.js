@@ -1,7 +1,7 @@
 // One answer, from its question to its end, over as many connections as it takes.
 //
 // Here they are responses of server-sent events; `socket.js` says the same of a socket. `ask` and `follow` yield, in order:
-//   {kind: "started", streamId}                       the server has the question
+//   {kind: "started", streamId, questionId}           the server has the question
 //   {kind: "token", text, count}                      one more piece
 //   {kind: "reset", text, count}                      the text so far, replacing what was there
 //   {kind: "lost"} {kind: "back"}                     the line broke; it is there again
@@ -43,7 +43,7 @@ export async function* ask(body, key, signal) {
     return;
   }
   const cursor = { streamId: response.headers.get("X-Stream-Id"), count: 0 };
-  yield { kind: "started", streamId: cursor.streamId };
+  yield { kind: "started", streamId: cursor.streamId, questionId: response.headers.get("X-Question-Id") };
   yield* untilEnded(cursor, response, signal);
 }
 
