@@ -123,7 +123,7 @@ async def differences(reader: Reader, network: Network) -> Any:
         yield "kept", f"the stream has {len(text)} characters, the reader {len(reader.text)}"
     if reader.by_completion:
         return
-    status, session = await get(network, f"/api/chat/sessions/{reader.session_id}")
+    status, session = await get(network, f"/api/chat/sessions/{reader.session_id}?versions=all")
     if status != 200:
         yield "kept", f"its session is {status} {session}"
         return

@@ -187,7 +187,7 @@ def test_an_origin_that_is_let_in_may_read_the_answer(open_server: Server, origi
     assert "Origin" in response.headers["Vary"]
     assert "Access-Control-Allow-Credentials" not in response.headers
     exposed = {name.strip() for name in response.headers["Access-Control-Expose-Headers"].split(",")}
-    assert {"X-Request-Id", "X-Session-Id", "X-Stream-Id", "Retry-After"} <= exposed
+    assert {"X-Request-Id", "X-Session-Id", "X-Stream-Id", "X-Question-Id", "Retry-After"} <= exposed
 
 
 def test_an_origin_that_is_let_in_may_read_errors_too(open_server: Server) -> None:
