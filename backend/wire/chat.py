@@ -32,7 +32,7 @@ Temperature = Annotated[float, Field(ge=0, le=2)]
 class Strict(BaseModel):
     """Unknown fields are refused, and nothing is turned into what it is not."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class ChatBody(Strict):
