@@ -65,7 +65,8 @@ def test_bounds_are_those_of_this_server(start_server: StartServer, open_page: O
 def test_an_answer_is_shown_as_it_comes_and_leads_on(server: Server, open_page: OpenPage) -> None:
     page = open_page(f"{server.url}/docs").page
     asking = form(page, "askQuestion")
-    asking.get_by_label("body").fill(json.dumps({"message": "[[demo tokens=60 tps=40]] Hi", "partial": False}))
+    question = {"message": "[[demo tokens=60 tps=40]] Hi", "partial": False}
+    asking.get_by_label("body").fill(json.dumps(question))
     asking.get_by_role("button", name="Send").click()
     expect(body(asking)).to_contain_text('"count": 3')
     expect(body(asking)).not_to_contain_text('"done": true')
