@@ -55,11 +55,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Whatever meets a running server meets one on each runtime, unless its module says with RUNTIMES, or it
-    says itself with `one_runtime`, that one is enough."""
+    says itself with `any_runtime`, that one is enough."""
     if "runtime_name" in metafunc.fixturenames:
         only = metafunc.config.getoption("runtime")
         names = [only] if only else list(getattr(metafunc.module, "RUNTIMES", LIBRARIES))
-        if metafunc.definition.get_closest_marker("one_runtime"):
+        if metafunc.definition.get_closest_marker("any_runtime"):
             del names[1:]
         metafunc.parametrize("runtime_name", names, indirect=True, scope="module")
 

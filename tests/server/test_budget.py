@@ -156,6 +156,7 @@ def test_only_a_new_answer_is_paid_for_on_a_socket_as_well(metered: StartServer)
     assert client.call("chat_stream", asked)["stream_id"] == ids["stream_id"], "joining costs nothing"
 
 
+@pytest.mark.any_runtime
 def test_a_refusal_has_the_shape_of_its_door(metered: StartServer) -> None:
     server = metered(RATE_LIMIT="1/minute")
     send(server, ASK, HELLO)
@@ -171,6 +172,7 @@ def test_a_refusal_has_the_shape_of_its_door(metered: StartServer) -> None:
         assert "X-Should-Retry" not in response.headers
 
 
+@pytest.mark.any_runtime
 def test_a_client_library_is_told_not_to_wait_for_what_takes_too_long(metered: StartServer) -> None:
     server = metered(RATE_LIMIT="1/hour")
     send(server, V1, PROMPT)
@@ -260,6 +262,7 @@ def test_everybody_has_a_budget_of_their_own(metered: StartServer) -> None:
     assert (bad.status, budget_of(bad)) == (401, (1, 0)), "who is not known counts as the address"
 
 
+@pytest.mark.any_runtime
 def test_without_a_limit_there_are_no_headers(metered: StartServer) -> None:
     server = metered(RATE_LIMIT="off")
     for _ in range(40):
@@ -268,6 +271,7 @@ def test_without_a_limit_there_are_no_headers(metered: StartServer) -> None:
         assert "X-RateLimit-Limit" not in response.headers
 
 
+@pytest.mark.any_runtime
 def test_pages_of_other_sites_may_read_the_budget(metered: StartServer) -> None:
     app = "https://app.example"
     server = metered(RATE_LIMIT="1/minute", CORS_ORIGINS=app)
@@ -289,6 +293,7 @@ def forwarded(server: Server, chain: str, **headers: str) -> int:
     return send(server, ASK, HELLO, X_Forwarded_For=chain, **headers).status
 
 
+@pytest.mark.any_runtime
 def test_who_tells_another_address_each_time_gains_nothing(metered: StartServer) -> None:
     server = metered(RATE_LIMIT="1/minute")
     assert [forwarded(server, f"192.0.2.{number}") for number in range(3)] == [200, 429, 429]
@@ -296,6 +301,7 @@ def test_who_tells_another_address_each_time_gains_nothing(metered: StartServer)
         assert send(server, ASK, HELLO, **{name: "192.0.2.99"}).status == 429
 
 
+@pytest.mark.any_runtime
 def test_behind_a_proxy_its_word_counts_and_nobody_elses(metered: StartServer) -> None:
     server = metered(RATE_LIMIT="1/minute", TRUSTED_PROXIES="1")
     assert forwarded(server, "192.0.2.1") == 200
@@ -310,6 +316,7 @@ def test_behind_a_proxy_its_word_counts_and_nobody_elses(metered: StartServer) -
     assert forwarded(server, "other\x7frubbish") == 429
 
 
+@pytest.mark.any_runtime
 def test_as_many_proxies_are_believed_as_there_are(metered: StartServer) -> None:
     server = metered(RATE_LIMIT="1/minute", TRUSTED_PROXIES="2")
     assert forwarded(server, "192.0.2.1, 10.0.0.1") == 200
@@ -319,6 +326,7 @@ def test_as_many_proxies_are_believed_as_there_are(metered: StartServer) -> None
 
 
 @pytest.mark.parametrize("proxies", ["0", "1"])
+@pytest.mark.any_runtime
 def test_a_forged_host_or_scheme_widens_nothing(metered: StartServer, proxies: str) -> None:
     server = metered(TRUSTED_PROXIES=proxies)
     evil = {"Host": "evil.example", "X-Forwarded-Host": "127.0.0.1", "X-Forwarded-For": "192.0.2.1"}
