@@ -405,7 +405,7 @@ def test_a_stop_is_seen_by_everybody_who_follows(start_server: StartServer) -> N
 def test_on_sigterm_who_follows_is_served_to_the_end_and_then_all_are_sent_away(
     start_server: StartServer,
 ) -> None:
-    with FakeUpstream(answer(300, gap_s=0.02)) as upstream:
+    with FakeUpstream(answer(200, gap_s=0.02)) as upstream:
         server = with_upstream(start_server, upstream)
         idle, follower = Socket(server), Socket(server)
         follower.call("chat_stream", {"message": "go"})
@@ -418,7 +418,7 @@ def test_on_sigterm_who_follows_is_served_to_the_end_and_then_all_are_sent_away(
         late = Socket(server)
         assert late.call("chat_stream", {"message": "go"})["type"] == "unavailable"
         events = follower.until("disconnect")
-        assert text_of(events).endswith("t299 ")
+        assert text_of(events).endswith("t199 ")
         assert [name for name, _ in events if name != "chat_token"] == [
             "chat_complete",
             "server_draining",
