@@ -28,7 +28,7 @@ from tests.servers import Server
 pytestmark = pytest.mark.server
 
 LEASE_S = 2.0
-SIZE = 400
+SIZE = 280
 MODELS = """
 [[upstream]]
 name = "fake"
