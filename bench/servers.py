@@ -101,7 +101,7 @@ class Server:
         workers = int(env.get("WORKERS", "1"))
         self._folder = tempfile.TemporaryDirectory(prefix="bench-")
         self.port = free_port()
-        known = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PORT": str(self.port)}
+        known = {"PATH": os.environ["PATH"], "PYTHONPATH": modules(), "PORT": str(self.port)}
         self.folder = Path(self._folder.name)
         log_path = self.folder / "server.log"
         self._workers: list[int] = []
@@ -144,6 +144,11 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end()
+
+
+def modules() -> str:
+    """Where a server finds what it imports besides what is installed: as we do, after Parley itself."""
+    return os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
 
 
 def answers(port: int) -> bool:

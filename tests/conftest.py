@@ -54,11 +54,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Whatever meets a running server meets one on each runtime, unless its module says with RUNTIMES that
-    one is enough."""
+    """Whatever meets a running server meets one on each runtime, unless its module says with RUNTIMES, or it
+    says itself with `any_runtime`, that one is enough."""
     if "runtime_name" in metafunc.fixturenames:
         only = metafunc.config.getoption("runtime")
-        names = [only] if only else getattr(metafunc.module, "RUNTIMES", LIBRARIES)
+        names = [only] if only else list(getattr(metafunc.module, "RUNTIMES", LIBRARIES))
+        if metafunc.definition.get_closest_marker("any_runtime"):
+            del names[1:]
         metafunc.parametrize("runtime_name", names, indirect=True, scope="module")
 
 

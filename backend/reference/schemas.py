@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from backend.wire.body import NO_NUL, any_json
@@ -27,8 +31,6 @@ PROMPT_BODY = {"$ref": PLACE + "PromptBody"}
 
 class Shape(BaseModel):
     """What an answer looks like. Never made: answers are written as plain fields, and may grow."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +79,38 @@ def ref(model: type[BaseModel]) -> Schema:
 def components(models: Iterable[type[BaseModel]]) -> dict[str, Schema]:
     """The schemas of models, and of all that they use, by name."""
     rows: list[tuple[type[BaseModel], Any]] = [(model, "validation") for model in models]
-    _, found = models_json_schema(rows, ref_template=PLACE + "{model}", schema_generator=_Untitled)
+    _, found = models_json_schema(rows, ref_template=PLACE + "{model}", schema_generator=_Told)
     schemas: dict[str, Schema] = found["$defs"]
     return schemas
 
 
-class _Untitled(GenerateJsonSchema):
-    """A field's name is title enough."""
+class _Told(GenerateJsonSchema):
+    """A field's name is title enough, and what its model says below it is its description. pydantic would
+    read that as models are made: at every start, though nobody asks for a description."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
         return False
+
+    def model_schema(self, schema: Any) -> Schema:
+        told = super().model_schema(schema)
+        for name, text in said_of_fields(schema["cls"]).items():
+            told["properties"][name]["description"] = text
+        return told
+
+
+def said_of_fields(model: type[BaseModel]) -> dict[str, str]:
+    """The docstrings below a model's fields, by name, with those that it inherits."""
+    said: dict[str, str] = {}
+    for base in reversed(model.__mro__):
+        if issubclass(base, BaseModel) and base is not BaseModel:
+            said |= _said_in(textwrap.dedent(inspect.getsource(base)))
+    return said
+
+
+def _said_in(source: str) -> dict[str, str]:
+    said: dict[str, str] = {}
+    for field, below in pairwise(ast.parse(source).body[0].body):  # type: ignore[attr-defined]
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                said[name] = inspect.cleandoc(text)
+    return said

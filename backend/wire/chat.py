@@ -38,7 +38,7 @@ def without_default(schema: dict[str, Any]) -> None:
 class Strict(BaseModel):
     """Unknown fields are refused, and nothing is turned into what it is not."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class ChatBody(Strict):

@@ -13,7 +13,7 @@ from bench.redis_traits import crowd_traits, pair_traits, redis_traits
 from bench.scale import SCALES
 from bench.servers import ON_STORE, SUBJECTS
 from bench.traits import traits
-from tests.servers import ROOT
+from tests.servers import PYTHONPATH, ROOT
 
 PATIENCE_S = 600.0
 TINY = SCALES["tiny"]
@@ -27,7 +27,10 @@ def command(build: Path, *words: str) -> list[str]:
 
 def bench(build: Path, *words: str) -> subprocess.CompletedProcess[str]:
     asked = command(build, *words)
-    return subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    env = {**os.environ, "PYTHONPATH": PYTHONPATH}
+    return subprocess.run(
+        asked, cwd=ROOT, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
 
 
 def test_every_scenario_runs_and_is_told(tmp_path: Path) -> None:

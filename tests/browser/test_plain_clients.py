@@ -6,11 +6,13 @@ import pytest
 
 from tests.browser.conftest import OpenPage
 from tests.clients import ask, get
-from tests.conftest import StartServer
 from tests.line import line_to
 from tests.servers import Server
 
 pytestmark = pytest.mark.browser
+
+RUNTIMES = ("eventlet",)
+"""What is seen here does not depend on it: test_transports and test_coming_back try both."""
 
 NAIVE_FETCH = """
 async (message) => {
@@ -58,10 +60,9 @@ def test_a_page_that_only_fetches_and_splits_lines_works(server: Server, open_pa
 
 
 def test_an_event_source_on_a_running_stream_survives_a_cut_and_ends_by_itself(
-    start_server: StartServer, open_page: OpenPage
+    server: Server, open_page: OpenPage
 ) -> None:
-    server = start_server()
-    words = " ".join(f"word{n}" for n in range(300))
+    words = " ".join(f"word{n}" for n in range(200))
     following = ask(server, f"[[demo echo tps=40]] {words}", session_id="s")
     with line_to(server.port) as line:
         page = open_page(line.url, bypass_csp=True).page

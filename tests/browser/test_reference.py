@@ -62,10 +62,11 @@ def test_bounds_are_those_of_this_server(start_server: StartServer, open_page: O
     expect(page.locator("#askQuestion")).to_contain_text("at most 777 characters")
 
 
-def test_an_answer_is_shown_as_it_comes_and_leads_on(start_server: StartServer, open_page: OpenPage) -> None:
-    page = open_page(f"{start_server(DEMO_TOKENS_PER_SECOND='40').url}/docs").page
+def test_an_answer_is_shown_as_it_comes_and_leads_on(server: Server, open_page: OpenPage) -> None:
+    page = open_page(f"{server.url}/docs").page
     asking = form(page, "askQuestion")
-    asking.get_by_label("body").fill(json.dumps({"message": "[[demo tokens=60]] Hi", "partial": False}))
+    question = {"message": "[[demo tokens=60 tps=40]] Hi", "partial": False}
+    asking.get_by_label("body").fill(json.dumps(question))
     asking.get_by_role("button", name="Send").click()
     expect(body(asking)).to_contain_text('"count": 3')
     expect(body(asking)).not_to_contain_text('"done": true')
@@ -78,8 +79,8 @@ def test_an_answer_is_shown_as_it_comes_and_leads_on(start_server: StartServer, 
     expect(body(reading)).to_contain_text('"role": "assistant"')
 
 
-def test_reading_can_be_stopped(start_server: StartServer, open_page: OpenPage) -> None:
-    page = open_page(f"{start_server().url}/docs").page
+def test_reading_can_be_stopped(server: Server, open_page: OpenPage) -> None:
+    page = open_page(f"{server.url}/docs").page
     asking = form(page, "askQuestion")
     asking.get_by_label("body").fill(json.dumps({"message": "[[demo hang=3]] Hi"}))
     asking.get_by_role("button", name="Send").click()
@@ -167,8 +168,7 @@ def test_on_a_phone_nothing_sticks_out_and_the_contents_lead_there(
     server: Server, open_page: OpenPage, scheme: str
 ) -> None:
     page = open_page(f"{server.url}/docs", color_scheme=scheme, **PHONE).page
-    for summary in page.locator("main details > summary").all():
-        summary.evaluate("summary => { summary.parentNode.open = true; }")
+    page.locator("main details").evaluate_all("all => { for (const each of all) each.open = true; }")
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["viewport"]["width"]
     page.get_by_text("Contents", exact=True).click()
     page.locator(".contents-list").get_by_role("link", name="Stop an answer").click()

@@ -46,7 +46,7 @@ def test_whoever_reads_while_others_ask_sees_one_moment(chat_with: Callable[[Scr
     over = threading.Event()
 
     def converse() -> None:
-        for _ in range(150):
+        for _ in range(75):
             assert engine.open(ME, ChatRequest("hello", session_id="s")).wait_closed(10)
         over.set()
 

@@ -44,6 +44,12 @@ def test_every_message_and_every_schema_is_used(document: Document) -> None:
     assert set(document["components"]["schemas"]) - used == set()
 
 
+def test_what_is_said_of_a_field_is_told_also_where_it_is_inherited(document: Document) -> None:
+    partial = document["components"]["schemas"]["ChatStreamBody"]["properties"]["partial"]
+    assert partial["default"] is False
+    assert partial["description"].startswith("Whether every event repeats")
+
+
 def test_limits_and_address_are_told_as_they_are_set(document: Document) -> None:
     fields = document["components"]["schemas"]["ChatStreamBody"]["properties"]
     assert fields["message"]["maxLength"] == 300

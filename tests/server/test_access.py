@@ -156,6 +156,7 @@ def test_without_a_token_one_is_anonymous_by_default(optional: Server) -> None:
         assert send(optional, V1, PROMPT, **headers).status == 200
 
 
+@pytest.mark.any_runtime
 def test_with_auth_off_no_token_is_looked_at(start_server: StartServer) -> None:
     server = start_server(AUTH="off", DEMO_TOKENS_PER_SECOND="0")
     for header in (*BAD, f"Bearer {signing.token()}"):
@@ -267,6 +268,7 @@ def token_of(server: Server, *options: str) -> str:
     return made.stdout
 
 
+@pytest.mark.any_runtime
 def test_a_token_of_the_command_line_is_taken_also_after_a_restart(start_server: StartServer) -> None:
     server = start_server(AUTH="required", DEMO_TOKENS_PER_SECOND="0")
     printed = token_of(server, "--sub", "alice", "--ttl", "600")
@@ -280,6 +282,7 @@ def test_a_token_of_the_command_line_is_taken_also_after_a_restart(start_server:
     assert token not in server.log
 
 
+@pytest.mark.any_runtime
 def test_a_token_from_elsewhere_is_not(start_server: StartServer) -> None:
     here, there = start_server(), start_server()
     token = token_of(there, "--sub", "alice").strip()
@@ -312,6 +315,7 @@ def test_a_token_that_cannot_be_made_is_a_sentence(
     assert "Traceback" not in made.stderr
 
 
+@pytest.mark.any_runtime
 def test_tokens_of_an_issuer_are_checked_with_its_public_key(start_server: StartServer) -> None:
     server = start_server(
         AUTH="required", DEMO_TOKENS_PER_SECOND="0", JWT_ALGORITHM="ES256", JWT_ISSUER="https://id.example",
@@ -344,6 +348,7 @@ def test_published_keys_are_fetched_and_outlive_their_server(start_server: Start
     assert [status("a"), status("b"), status("c")] == [200, 200, 401]
 
 
+@pytest.mark.any_runtime
 def test_a_server_that_never_had_a_key_says_that_it_cannot_tell(start_server: StartServer) -> None:
     server = start_server(AUTH="required", JWT_ALGORITHM="RS256", JWKS_URL="http://127.0.0.1:1/keys")
     token = signing.token("RS256", "a", header={"kid": "a"})
@@ -354,6 +359,7 @@ def test_a_server_that_never_had_a_key_says_that_it_cannot_tell(start_server: St
     refused(send(server, ASK, HELLO), 401, "unauthorized")
 
 
+@pytest.mark.any_runtime
 def test_any_name_will_do_where_everybody_signs_in_unless_names_are_set(
     strict: Server, start_server: StartServer
 ) -> None:

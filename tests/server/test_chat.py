@@ -55,6 +55,7 @@ def test_an_answer_streams_with_the_events_the_contract_gives(server: Server) ->
     )
 
 
+@pytest.mark.any_runtime
 def test_the_text_so_far_is_left_out_when_not_wanted_or_too_long(start_server: StartServer) -> None:
     server = start_server(DEMO_TOKENS_PER_SECOND="0", PARTIAL_MAX_CHARS="100")
     events = ask(server, "Say hello", partial=True).all()
@@ -246,6 +247,7 @@ def test_an_upstream_that_fails_ends_the_stream_with_the_error_and_the_text_is_k
         assert server.pool.request("GET", url).status == 204
 
 
+@pytest.mark.any_runtime
 def test_the_answer_runs_to_its_end_without_anybody_and_is_found(start_server: StartServer) -> None:
     with FakeUpstream(answer(30, gap_s=0.01)) as upstream:
         server = with_upstream(start_server, upstream)
@@ -256,6 +258,7 @@ def test_the_answer_runs_to_its_end_without_anybody_and_is_found(start_server: S
         assert upstream.calls == 1
 
 
+@pytest.mark.any_runtime
 def test_with_a_grace_an_answer_nobody_follows_is_stopped(start_server: StartServer) -> None:
     with FakeUpstream([head(), chunk("a"), stall()]) as upstream:
         server = with_upstream(start_server, upstream, DETACH_GRACE="0.5")
@@ -316,6 +319,7 @@ def test_sessions_are_made_listed_changed_exported_and_deleted(server: Server) -
         assert (status, refusal["type"]) == (404, "not_found")
 
 
+@pytest.mark.any_runtime
 def test_deleting_a_session_stops_what_runs_in_it(start_server: StartServer) -> None:
     with FakeUpstream([head(), chunk("a"), stall()]) as upstream:
         server = with_upstream(start_server, upstream)

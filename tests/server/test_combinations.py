@@ -48,7 +48,7 @@ def test_it_serves(runtime: str, store: str, workers: int, addresses: dict[str, 
     env = {"RUNTIME": runtime, "STORE_URL": addresses[store], "WORKERS": str(workers)}
     with servers(tmp_path) as started:
         started.append(server := Server(tmp_path, {**env, "DEMO_TOKENS_PER_SECOND": "200"}))
-        first = ask(server, "Say hello", session_id=f"{runtime}-{store}", partial=False)
+        first = ask(server, "[[demo tps=1000]] Say hello", session_id=f"{runtime}-{store}", partial=False)
         taken = first.take(3)
         rest = resume(server, first.stream_id, 3).all()
         closing = rest[-1].data
@@ -62,4 +62,5 @@ def test_it_serves(runtime: str, store: str, workers: int, addresses: dict[str, 
         assert stopped["state"] == "stopped"
         messages = get(server, f"/api/chat/sessions/{runtime}-{store}")["messages"]
         assert [message["status"] for message in messages] == ["done", "done", "done", "stopped"]
+        socket.close()
         assert server.stop() == 0

@@ -221,6 +221,7 @@ def test_an_answer_does_not_wait_for_a_ledger_that_cannot_take_its_end(shop: Ser
 
 
 @pytest.mark.parametrize("store", ["kept", "lost"])
+@pytest.mark.any_runtime
 def test_a_call_of_a_killed_server_is_settled_after_its_restart(
     start_server: StartServer, store: str
 ) -> None:
@@ -245,6 +246,7 @@ def test_a_call_of_a_killed_server_is_settled_after_its_restart(
         assert books.credits("acme").held == 0
 
 
+@pytest.mark.any_runtime
 def test_a_long_call_keeps_its_lease(start_server: StartServer) -> None:
     server = start_server(CALL_LEASE_S="1")
     with books_of(server) as books:

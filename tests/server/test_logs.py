@@ -31,6 +31,7 @@ def wait_for_line(server: Server, words: str) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.any_runtime
 def test_json_has_one_object_a_line_with_the_ids(start_server: StartServer) -> None:
     server = start_server(LOG_FORMAT="json", **FAST)
     answered = ask(server, "[[demo tokens=3]] Say hello")
@@ -65,6 +66,7 @@ def test_json_has_one_object_a_line_with_the_ids(start_server: StartServer) -> N
     assert (end["level"], end["state"], end["type"]) == ("warning", "failed", "upstream_error")
 
 
+@pytest.mark.any_runtime
 def test_text_has_the_same_ids(start_server: StartServer) -> None:
     server = start_server(**FAST)
     answered = ask(server, "[[demo fail=2]] Say hello")
@@ -78,6 +80,7 @@ def test_text_has_the_same_ids(start_server: StartServer) -> None:
     assert end.endswith(f" type=upstream_error stream_id={answered.stream_id}")
 
 
+@pytest.mark.any_runtime
 def test_probes_are_not_in_the_log_unless_they_fail(start_server: StartServer) -> None:
     server = start_server(STORE_URL="memory://", METRICS_TOKEN=CANARY)
     for path in ("/health", "/ready", "/metrics"):

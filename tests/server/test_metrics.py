@@ -52,6 +52,7 @@ def wait_until(server: Server, ready: Callable[[Series], bool]) -> Series:
 
 
 @pytest.mark.server
+@pytest.mark.any_runtime
 def test_the_counts_are_exact(start_server: StartServer) -> None:
     server = start_server(**FAST)
     done = [ask(server, "[[demo tokens=40]] Say hello").all()[-1].data["tokens"] for _ in range(3)]
@@ -151,6 +152,7 @@ def test_a_handler_that_computes_for_200_ms_shows_in_the_lag(
 
 
 @pytest.mark.server
+@pytest.mark.any_runtime
 def test_with_a_token_only_who_has_it_may_read(start_server: StartServer) -> None:
     server = start_server(METRICS_TOKEN=TOKEN, **FAST)
 

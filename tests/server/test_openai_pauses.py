@@ -11,6 +11,7 @@ pytestmark = pytest.mark.server
 
 
 @pytest.mark.parametrize(("said", "given"), [("70", "70"), (None, "5")])
+@pytest.mark.any_runtime
 def test_the_limit_of_an_upstream_says_when_to_ask_again(
     start_server: StartServer, said: str | None, given: str
 ) -> None:

@@ -16,6 +16,10 @@ from tests.servers import Server, servers
 
 pytestmark = pytest.mark.server
 
+RUNTIMES = ("eventlet",)
+"""Names and origins are judged before anything of a runtime's: on each the headers are read by the same code,
+which test_framing tries on both."""
+
 APP = "https://app.example"
 CHAT = "/api/chat/stream"
 HELLO = b'{"message": "[[demo echo]] Hi", "partial": false}'

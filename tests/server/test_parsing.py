@@ -18,6 +18,9 @@ from tests.wire.test_body import NO_OBJECT, NOT_JSON
 
 pytestmark = pytest.mark.server
 
+RUNTIMES = ("eventlet",)
+"""What a body says is read by the same code on each: test_framing tries on both what comes before that."""
+
 CHAT = "POST /api/chat/stream"
 CREATE = "POST /api/chat/sessions"
 CHANGE = "PATCH /api/chat/sessions/kept"

@@ -28,7 +28,7 @@ from tests.servers import Server
 pytestmark = pytest.mark.server
 
 LEASE_S = 2.0
-SIZE = 400
+SIZE = 280
 MODELS = """
 [[upstream]]
 name = "fake"
@@ -137,11 +137,11 @@ def test_what_a_process_could_not_end_in_time_when_it_left_is_gone_on_with(
     three: list[Server], scripted: Upstream
 ) -> None:
     a, b, c = three
-    message = question("700 tokens every 0.015 s")
+    message = question()
     following = ask(a, message, session_id="left")
     seen = next_of(following, 20)
     assert a.stop() == 0
-    exact([*seen, *resume(b, following.stream_id, len(seen)).all()], 700)
+    exact([*seen, *resume(b, following.stream_id, len(seen)).all()], SIZE)
     assert len(partials_of(scripted, message)) == 2
     assert len(heirs([b, c])) == 1
 
@@ -178,7 +178,7 @@ def test_who_read_it_elsewhere_is_not_taken_for_gone_by_the_one_that_goes_on(
 ) -> None:
     env = {"CONTINUE_INTERRUPTED": "1", "LEASE_S": str(LEASE_S), "DETACH_GRACE": "2", "DEFAULT_MODEL": "demo"}
     with processes(tmp_path, 2, redis_url, scripted, one_runtime, **env) as (a, b):
-        following = ask(a, "[[demo tokens=100 tps=10]] hello", session_id="read")
+        following = ask(a, "[[demo tokens=60 tps=10]] hello", session_id="read")
         elsewhere = resume(b, following.stream_id)
         next_of(following, 10)
         a.kill()

@@ -253,6 +253,7 @@ def test_a_stop_ends_the_chunks_with_done(server: Server) -> None:
     assert len(chunks_of(said + b"".join(pieces))) == 2
 
 
+@pytest.mark.any_runtime
 def test_a_full_server_says_so_in_this_dialect(start_server: StartServer) -> None:
     server = start_server(MAX_STREAMS="1")
     first = complete(server, "[[demo hang=1]] Hi")

@@ -125,8 +125,8 @@ def test_a_token_is_never_repeated(chatty: Server, kind: str) -> None:
             assert secret not in chatty.log
 
 
-def test_a_good_token_its_subject_and_the_talk_are_not_in_the_log(start_server: StartServer) -> None:
-    server = start_server(LOG_LEVEL="debug", DEMO_TOKENS_PER_SECOND="0", JWT_SECRET=SECRET)
+def test_a_good_token_its_subject_and_the_talk_are_not_in_the_log(share_server: StartServer) -> None:
+    server = share_server(LOG_LEVEL="debug", DEMO_TOKENS_PER_SECOND="0", JWT_SECRET=SECRET)
     answer = ask(server, "canary-alice", "[[demo echo]] canary", session_id="canary", system="canary")
     assert text_of(answer.all()) == "canary"
     for door in (f"GET {SESSIONS}/canary", f"PATCH {SESSIONS}/canary", f"DELETE {SESSIONS}/canary"):
@@ -236,8 +236,8 @@ def test_no_socket_and_no_log_repeats_what_was_sent_over_one(
         assert secret not in server.log
 
 
-def test_a_good_token_and_the_talk_on_a_socket_are_not_in_the_log(start_server: StartServer) -> None:
-    server = start_server(LOG_LEVEL="debug", DEMO_TOKENS_PER_SECOND="0", JWT_SECRET=SECRET)
+def test_a_good_token_and_the_talk_on_a_socket_are_not_in_the_log(share_server: StartServer) -> None:
+    server = share_server(LOG_LEVEL="debug", DEMO_TOKENS_PER_SECOND="0", JWT_SECRET=SECRET)
     token = signing.token(sub="canary-alice")
     client = Socket(server, token)
     question = {"message": "[[demo echo]] canary", "session_id": "canary", "idempotency_key": "canary"}

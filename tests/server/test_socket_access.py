@@ -158,6 +158,7 @@ def test_javascripts_client_sees_why_it_may_not_connect_and_can_try_again(strict
     assert saw["active"] is False
 
 
+@pytest.mark.any_runtime
 def test_who_keeps_being_refused_is_kept_out(start_server: StartServer) -> None:
     server = start_server(AUTH="required", JWT_SECRET=SECRET, ADDRESS_LIMIT="6/minute")
     line = raw(server)
@@ -176,6 +177,7 @@ def test_who_keeps_being_refused_is_kept_out(start_server: StartServer) -> None:
     assert found.value.status_code == 429
 
 
+@pytest.mark.any_runtime
 def test_malformed_handshakes_count_as_refused_as_well(start_server: StartServer) -> None:
     server = start_server(ADDRESS_LIMIT="6/minute")
     for query in ("transport=polling", "EIO=3&transport=polling", "EIO=4&transport=smoke", "EIO=4&j=1",
@@ -184,6 +186,7 @@ def test_malformed_handshakes_count_as_refused_as_well(start_server: StartServer
     refused(server.pool.request("GET", f"{server.url}{HANDSHAKE}polling"), 429, "rate_limited")
 
 
+@pytest.mark.any_runtime
 def test_those_who_poll_are_not_blamed_for_a_restart(start_server: StartServer) -> None:
     server = start_server(ADDRESS_LIMIT="6/minute")
     for _ in range(10):
@@ -220,6 +223,7 @@ def test_a_socket_whose_token_expires_is_told_and_sent_away(start_server: StartS
     assert stays.call("chat_stop", {"stream_id": stream_id})["state"] == "stopped"
 
 
+@pytest.mark.any_runtime
 def test_a_socket_whose_key_is_withdrawn_is_sent_away(start_server: StartServer) -> None:
     with KeyServer() as issuer:
         issuer.publish(row("a"), row("b"))

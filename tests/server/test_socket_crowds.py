@@ -84,6 +84,7 @@ def test_a_crowd_that_never_says_who_it_is_is_capped_and_closed(start_server: St
     assert Socket(server, signing.token()).call("chat_stream", {"message": "Say hello"})["ok"]
 
 
+@pytest.mark.any_runtime
 def test_lines_without_a_namespace_are_closed_however_busy_they_are(start_server: StartServer) -> None:
     server = start_server(HANDSHAKE_TIMEOUT="1", AUTH="required", JWT_SECRET=signing.SECRET)
     silent, refused, gone = Polling(server), Polling(server), Polling(server)
@@ -272,6 +273,7 @@ def test_one_that_stalls_and_one_that_sips_leave_the_others_undisturbed(start_se
             assert text_of(slow.answer()) == "".join(texts)
 
 
+@pytest.mark.any_runtime
 def test_news_of_a_session_do_not_pile_up_for_who_does_not_read(start_server: StartServer) -> None:
     server = start_server(STORE_URL="memory://", DEMO_TOKENS_PER_SECOND="0")
     clients.ask(server, "[[demo echo]] Hi", session_id="s").all()

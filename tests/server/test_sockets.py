@@ -115,6 +115,7 @@ def test_an_answer_is_stopped_from_another_socket(start_server: StartServer) -> 
         assert stopper.call("chat_stop", {"stream_id": stream_id}) == stopped
 
 
+@pytest.mark.any_runtime
 def test_a_question_that_could_not_be_followed_is_not_asked(start_server: StartServer) -> None:
     with FakeUpstream([head(), chunk("a"), stall()]) as upstream:
         server = with_upstream(start_server, upstream, MAX_FOLLOWED_PER_SOCKET="2")
@@ -128,6 +129,7 @@ def test_a_question_that_could_not_be_followed_is_not_asked(start_server: StartS
         assert upstream.calls == 2
 
 
+@pytest.mark.any_runtime
 def test_a_lost_acknowledgement_costs_nothing(start_server: StartServer) -> None:
     """A bare client asks again with its key, on another connection."""
     with FakeUpstream(answer(20, gap_s=0.01)) as upstream:
@@ -190,6 +192,7 @@ def test_a_refusal_is_the_acknowledgement_and_an_event(
     assert socket.call("chat_stream", {"message": "Say hello"})["ok"], "the connection goes on"
 
 
+@pytest.mark.any_runtime
 def test_a_busy_session_is_refused_with_its_stream(start_server: StartServer) -> None:
     with FakeUpstream([head(), chunk("a"), stall()]) as upstream:
         server = with_upstream(start_server, upstream)
@@ -202,6 +205,7 @@ def test_a_busy_session_is_refused_with_its_stream(start_server: StartServer) ->
         assert upstream.calls == 1
 
 
+@pytest.mark.any_runtime
 def test_the_same_key_joins_whichever_door_it_comes_through(start_server: StartServer) -> None:
     with FakeUpstream(answer(20, gap_s=0.01)) as upstream:
         server = with_upstream(start_server, upstream)
@@ -286,6 +290,7 @@ def test_who_joins_and_resumes_at_once_gets_each_event_once_and_in_order(start_s
         following.drop()
 
 
+@pytest.mark.any_runtime
 def test_who_asks_late_for_what_came_before_is_told_the_whole_text_and_goes_on(
     start_server: StartServer,
 ) -> None:
@@ -326,6 +331,7 @@ def test_a_running_answer_is_joined_from_where_it_is(start_server: StartServer) 
         following.drop()
 
 
+@pytest.mark.any_runtime
 def test_followers_in_a_room_keep_an_answer_alive(start_server: StartServer) -> None:
     with FakeUpstream([head(), chunk("a"), stall()]) as upstream:
         server = with_upstream(start_server, upstream, DETACH_GRACE="0.5")
@@ -377,6 +383,7 @@ def test_sockets_and_http_see_each_token_as_it_is_made(start_server: StartServer
                 reading.result()
 
 
+@pytest.mark.any_runtime
 def test_a_stop_is_seen_by_everybody_who_follows(start_server: StartServer) -> None:
     with FakeUpstream([head(), chunk("a"), stall()]) as upstream:
         server = with_upstream(start_server, upstream)
@@ -398,7 +405,7 @@ def test_a_stop_is_seen_by_everybody_who_follows(start_server: StartServer) -> N
 def test_on_sigterm_who_follows_is_served_to_the_end_and_then_all_are_sent_away(
     start_server: StartServer,
 ) -> None:
-    with FakeUpstream(answer(300, gap_s=0.02)) as upstream:
+    with FakeUpstream(answer(200, gap_s=0.02)) as upstream:
         server = with_upstream(start_server, upstream)
         idle, follower = Socket(server), Socket(server)
         follower.call("chat_stream", {"message": "go"})
@@ -411,7 +418,7 @@ def test_on_sigterm_who_follows_is_served_to_the_end_and_then_all_are_sent_away(
         late = Socket(server)
         assert late.call("chat_stream", {"message": "go"})["type"] == "unavailable"
         events = follower.until("disconnect")
-        assert text_of(events).endswith("t299 ")
+        assert text_of(events).endswith("t199 ")
         assert [name for name, _ in events if name != "chat_token"] == [
             "chat_complete",
             "server_draining",
