@@ -25,8 +25,8 @@ export class Piecewise {
   draw(text, look) {
     if (text.length < this.#cut) this.#restart();
     while (this.#settle(text, look)) if (performance.now() >= look.until) return false;
-    const rest = text.slice(this.#cut).trimEnd();
-    const tail = look.isGrowing ? mend(rest) : rest;
+    const rest = text.slice(this.#cut);
+    const tail = (look.isGrowing ? mend(rest) : rest).trimEnd();
     if (tail !== this.#tailText) {
       this.#tailText = tail;
       this.#tail = this.#piece(tail, look.links);
