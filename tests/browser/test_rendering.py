@@ -255,6 +255,26 @@ def test_what_is_half_there_looks_as_it_will_be(page: Page) -> None:
     assert dict(zip([text for text, _ in HALF], seen, strict=True)) == dict(HALF)
 
 
+FORMULAS = [
+    ("It is $a_1*b*c_2$, *and $*$ it*.", ["$a_1*b*c_2$", "$*$"]),
+    ("Then \\(x_1 * y_2\\), $$y*z*w$$ and \\[ a \\]", ["\\(x_1 * y_2\\)", "$$y*z*w$$", "\\[ a \\]"]),
+    (
+        "$$\n\\frac{a}{b} * c_*\n\\\\ x\n$$\n\\[\nx*y*z\n\\]",
+        ["$$\n\\frac{a}{b} * c_*\n\\\\ x\n$$", "\\[\nx*y*z\n\\]"],
+    ),
+    ("It costs $5, or $6 to $7; US$5 to US$ 6, \\$x$ and $ x $ or `$y$`", []),
+]
+
+
+def test_formulas_stay_as_they_were_written_and_money_is_none(page: Page) -> None:
+    script = f"""async (texts) => {{
+        {DRAWING}
+        const formulas = (place) => [...place.querySelectorAll(".math")].map((each) => each.textContent);
+        return texts.map((text) => formulas(grown([text])));
+    }}"""
+    assert page.evaluate(script, [text for text, _ in FORMULAS]) == [found for _, found in FORMULAS]
+
+
 LONG = {
     "prose": "## Heading\n\nSome **bold** text with `code` and [a link](https://x.test).\n\n- one\n- two\n\n",
     "code": "x = 'a string'  # and what it is for\n",
@@ -400,7 +420,7 @@ def test_a_long_answer_is_all_there_as_it_came_and_as_it_is_stored(
     server = share_server(DEMO_TOKENS_PER_SECOND="0", MAX_ANSWER_TOKENS="30000")
     page = open_page(server.url).page
     code = "```python\n" + "".join(f"line_{n} = '{n}'  # what it is for\n" for n in range(60))
-    ask(page, f"[[demo echo tokens=22000]] {code}")
+    ask(page, f"[[demo echo tokens=25000]] {code}")
     for _ in ("as it came", "as it is stored"):
         expect(finished(page)).not_to_have_attribute("aria-busy", "true")
         prose = answer(page).locator(".prose")

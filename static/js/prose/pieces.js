@@ -5,7 +5,7 @@ import { morph } from "./morph.js";
 import { labels } from "./references.js";
 
 // A piece ends at the last good place in so many characters; if there is none in the most of them, at any.
-const PIECE_CHARS = [1_000, 2_000, 4_000];
+const PIECE_CHARS = [500, 1_000, 2_000];
 
 /** Each piece is drawn once, except the last while it grows, and those whose links are defined later. */
 export class Piecewise {
