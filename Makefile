@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WITHOUT_SERVER := -m "not server and not browser"
 
-.PHONY: run test soak pictures check lint format bench bench-idle bench-litellm lock clean
+.PHONY: run test soak pictures check lint format bench bench-idle bench-litellm bench-page lock clean
 
 run: $(VENV)/.run $(if $(filter gevent,$(RUNTIME)),$(VENV)/.gevent)
 	$(BIN)/python -m backend
@@ -49,6 +49,11 @@ bench-idle: .venv-bench/.bench compiler
 # LiteLLM's proxy beside Parley, and as its upstream, in two minutes, once it is installed: that takes 500 MB.
 bench-litellm: .venv-bench/.bench .venv-litellm/.litellm compiler
 	$(BENCH_BIN)/python -m bench --litellm $(BENCH)
+
+# The chat page in Chromium, in three minutes; writes its section of docs/performance.md. QUICK=1: in one, and writes
+# nothing.
+bench-page: $(VENV)/.dev chromium
+	$(BIN)/python -m bench.page $(if $(QUICK),--quick) $(BENCH)
 
 .venv-litellm/.litellm: bench/litellm.txt
 	$(PYTHON) -m venv .venv-litellm

@@ -17,7 +17,7 @@ from statistics import median
 from bench import idle, litellm
 from bench.bench import Bench, tell
 from bench.cores import Cores, split
-from bench.document import document, goal_table, sections
+from bench.document import PAGE, document, goal_table, section_of, sections, with_section
 from bench.figures import Figures, Results, typical
 from bench.goals import Outcome, judge, litellm_goals
 from bench.litellm_text import litellm_text
@@ -129,6 +129,9 @@ def measure_all(bench: Bench, machine: list[tuple[str, str]], asked: argparse.Na
     if path:
         day = date.today().isoformat()
         text = document(results, outcomes, machine, day, shared=bench.cores.shared)
+        # Measured by itself: `make bench-page`.
+        if path.is_file() and (kept := section_of(path.read_text("utf-8"), PAGE)):
+            text = with_section(text, PAGE, kept)
         path.write_text(text, "utf-8")
     return status(outcomes, asked)
 

@@ -18,9 +18,10 @@ from bench.traits import traits
 HEAD = """# Performance
 
 Written by `make bench`; do not edit. `make bench QUICK=1` is shorter and writes nothing, `make bench-idle`
-holds sockets open, `make bench-litellm` compares with LiteLLM's proxy.
+holds sockets open, `make bench-litellm` compares with LiteLLM's proxy, `make bench-page` measures the page.
 """
 
+PAGE = "## The page"
 HOW = """## How it is measured
 
 The server is a process that has one core for itself; clients and the fake upstream, two small C programs, are
@@ -75,6 +76,22 @@ def document(
         HOW.format(raised=raised, runs=runs, load=load, default=DEFAULT_RUNTIME, limit=LIMIT_S, rate=RATE),
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def with_section(text: str, heading: str, section: str) -> str:
+    """A document with this section in the place of the one it had, or before how things are measured."""
+    before, found, after = text.partition(f"{heading}\n\n")
+    if not found:
+        before, found, after = text.partition(HOW.partition("\n")[0])
+        return f"{before}{heading}\n\n{section}\n\n{found}{after}"
+    rest = after.find("\n## ")
+    return f"{before}{heading}\n\n{section}\n{after[rest:] if rest >= 0 else ''}"
+
+
+def section_of(text: str, heading: str) -> str | None:
+    """What stands under a heading of a document."""
+    _, found, after = text.partition(f"{heading}\n\n")
+    return after.partition("\n## ")[0].strip() if found else None
 
 
 def sections(results: Results) -> Iterator[str]:

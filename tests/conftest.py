@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
-from shutil import which
 
 import pytest
 from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
 from backend.runtime import LIBRARIES
+from tests.chromium import ARGS, CHROMIUM
 from tests.fakes.runtime import ThreadRuntime
 from tests.postgres import Postgres
 from tests.redises import Cluster, Redis, cluster
@@ -21,18 +21,6 @@ settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 StartServer = Callable[..., Server]
-
-CHROMIUM = Path(which("chromium") or which("chromium-browser") or which("google-chrome") or "chromium")
-ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
 
 FIRST = (
     "bench/test_bench.py",

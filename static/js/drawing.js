@@ -26,17 +26,17 @@ export function sliceFrom(now) {
 
 function frame() {
   const from = performance.now();
+  // Begun here, it runs when the frame is shown, and also if something cannot be drawn.
+  setTimeout(() => {
+    isDue = false;
+    due = from + (performance.now() - from) / SHARE;
+    const [first] = waiting;
+    if (first) drawSoon(first);
+  });
   const until = sliceFrom(from);
   for (const draw of [...waiting]) {
     waiting.delete(draw);
     if (!draw(until)) waiting.add(draw);
     if (performance.now() >= until) break;
   }
-  setTimeout(() => {
-    isDue = false;
-    const cost = performance.now() - from;
-    due = from + cost / SHARE;
-    const [first] = waiting;
-    if (first) drawSoon(first);
-  });
 }

@@ -19,11 +19,17 @@ const ANSWER = {
 };
 const COLOURS = { ALLOWED_TAGS: ["span"], ALLOWED_ATTR: ["class"], RETURN_DOM_FRAGMENT: true };
 
-// Formulas are shown as they were written: emphasis and escapes would mangle them. A dollar before a space or a digit
-// after one is money.
-const MATH = /\\\((?:[^\\]|\\[^)])+?\\\)|\\\[(?:[^\\]|\\[^\]])+?\\\]|\$\$(?:[^$\\]|\\[^])+?\$\$|(?<![\w$\\])\$(?![\s$])(?:[^$\\\n]|\\.)*?[^\s$\\]\$(?![\w$])/;
-const MATH_HERE = new RegExp(`^(?:${MATH.source})`);
-const ALL_MATH = new RegExp(MATH, "g");
+// Formulas are shown as they were written: emphasis and escapes would mangle them. A dollar before a space, or at a
+// word or a number, is money. Bounded, since what begins one need not end it.
+const FORMULA = [
+  /\\\((?:[^\\]|\\[^)]){1,999}?\\\)/,
+  /\\\[(?:[^\\]|\\[^\]]){1,999}?\\\]/,
+  /\$\$(?:[^$\\]|\\[^]){1,999}?\$\$/,
+  /(?<![\w$\\])\$(?![\s$])(?:[^$\\\n]|\\.){0,999}?[^\s$\\]\$(?![\w$])/,
+].map(({ source }) => source).join("|");
+const FORMULA_HERE = new RegExp(FORMULA, "y");
+const FORMULAS = new RegExp(FORMULA, "g");
+const FORMULA_MAY_BEGIN = /\$|\\[([]/;
 
 // What has none of these is itself.
 const SPECIAL = /[\\`*_~[\]<>&$@]|:\/\/|www\.| {2,}\n/i;
@@ -38,13 +44,15 @@ const marked = new Marked({
     // Loading it would tell its host who reads what, and when.
     image: ({ href, text }) => `<a href="${escaped(href)}">${escaped(text || href)}</a>`,
   },
-  hooks: { emStrongMask: (text) => text.replace(ALL_MATH, (formula) => "a".repeat(formula.length)) },
+  hooks: { emStrongMask: (text) => text.replace(FORMULAS, (formula) => "a".repeat(formula.length)) },
   extensions: [{
     name: "math",
     level: "inline",
-    start: (text) => MATH.exec(text)?.index,
-    tokenizer(text) {
-      const found = MATH_HERE.exec(text);
+    start: (text) => FORMULA_MAY_BEGIN.exec(text)?.index,
+    tokenizer(text, before) {
+      if (text[0] === "$" && /[\w$\\]$/.test(before.at(-1)?.raw ?? "")) return undefined;
+      FORMULA_HERE.lastIndex = 0;
+      const found = FORMULA_HERE.exec(text);
       return found ? { type: "math", raw: found[0] } : undefined;
     },
     renderer: ({ raw }) => `<span class="math">${escaped(raw)}</span>`,

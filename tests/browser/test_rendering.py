@@ -7,9 +7,11 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
+from tests.browser.chat import answer, ask, finished, said, session_id
 from tests.browser.conftest import OpenPage
+from tests.conftest import StartServer
 from tests.servers import Server
 
 pytestmark = pytest.mark.browser
@@ -160,7 +162,7 @@ def test_a_text_looks_the_same_however_it_came(page: Page) -> None:
 
 def test_a_text_of_chance_looks_the_same_however_it_came(page: Page) -> None:
     rng = random.Random(2)
-    texts = ["".join(rng.choices(WORDS, k=rng.randint(3, 60))) for _ in range(500)]
+    texts = ["".join(rng.choices(WORDS, k=rng.randint(3, 60))) for _ in range(300)]
     assert differences(page, [parts(text, rng) for text in texts]) == []
 
 
@@ -202,3 +204,235 @@ def test_blocks_are_those_that_marked_finds(page: Page) -> None:
     }}"""
     for ours, theirs in page.evaluate(script, texts):
         assert ours == theirs
+
+
+HALF = [
+    ("Some **bold te", "<p>Some <strong>bold te</strong></p>"),
+    ("Some **bold text*", "<p>Some <strong>bold text</strong></p>"),
+    ("Some **", "<p>Some</p>"),
+    ("*it **both", "<p><em>it <strong>both</strong></em></p>"),
+    ("5 * 3 and snake_case", "<p>5 * 3 and snake_case</p>"),
+    ("`code **x", "<p><code>code **x</code></p>"),
+    ("a `", "<p>a</p>"),
+    ("see [the text](htt", "<p>see the text</p>"),
+    ("see [the text](https://x.test)", '<p>see <a href="https://x.test">the text</a></p>'),
+    ("```", ""),
+    ("```py", "<pre><code></code></pre>"),
+    ("```py\nx = 1\n``", "<pre><code>x = 1</code></pre>"),
+    ("text\n-", "<p>text</p>"),
+    ("text\n- i", "<p>text</p><ul><li><p>i</p></li></ul>"),
+    ("- [x", ""),
+    ("1", ""),
+    ("## He", "<h2>He</h2>"),
+    ("| a | b", "<table><thead><tr><th>a</th><th>b</th></tr></thead></table>"),
+    ("| a | b |\n", "<table><thead><tr><th>a</th><th>b</th></tr></thead></table>"),
+    ("| a | b |\n|--", "<table><thead><tr><th>a</th><th>b</th></tr></thead></table>"),
+    ("$$\nx_1*y_2*", "<div>$$\nx_1*y_2*</div>"),
+    ("[x]: htt", "<p></p>"),
+]
+"""Beginnings, and what is seen of them; what is not yet known to be one thing or another is not shown."""
+
+
+def test_what_is_half_there_looks_as_it_will_be(page: Page) -> None:
+    script = f"""(beginnings) => (async () => {{
+        {DRAWING}
+        return beginnings.map((text) => {{
+            const begun = begin();
+            [...text].forEach(begun.more);
+            const {{ place }} = begun;
+            place.querySelectorAll(".code-head").forEach((head) => head.remove());
+            const boxes = place.querySelectorAll("div:not(.math), span");
+            boxes.forEach((box) => box.replaceWith(...box.childNodes));
+            for (const each of place.querySelectorAll("*")) {{
+                const others = each.getAttributeNames().filter((name) => name !== "href");
+                others.forEach((name) => each.removeAttribute(name));
+            }}
+            place.normalize();
+            return place.innerHTML.trimEnd();
+        }});
+    }})()"""
+    seen = page.evaluate(script, [text for text, _ in HALF])
+    assert dict(zip([text for text, _ in HALF], seen, strict=True)) == dict(HALF)
+
+
+FORMULAS = [
+    ("It is $a_1*b*c_2$, *and $*$ it*.", ["$a_1*b*c_2$", "$*$"]),
+    ("Then \\(x_1 * y_2\\), $$y*z*w$$ and \\[ a \\]", ["\\(x_1 * y_2\\)", "$$y*z*w$$", "\\[ a \\]"]),
+    (
+        "$$\n\\frac{a}{b} * c_*\n\\\\ x\n$$\n\\[\nx*y*z\n\\]",
+        ["$$\n\\frac{a}{b} * c_*\n\\\\ x\n$$", "\\[\nx*y*z\n\\]"],
+    ),
+    ("It costs $5, or $6 to $7; US$5 to US$ 6, \\$x$ and $ x $ or `$y$`", []),
+]
+
+
+def test_formulas_stay_as_they_were_written_and_money_is_none(page: Page) -> None:
+    script = f"""async (texts) => {{
+        {DRAWING}
+        const formulas = (place) => [...place.querySelectorAll(".math")].map((each) => each.textContent);
+        return texts.map((text) => formulas(grown([text])));
+    }}"""
+    assert page.evaluate(script, [text for text, _ in FORMULAS]) == [found for _, found in FORMULAS]
+
+
+LONG = {
+    "prose": "## Heading\n\nSome **bold** text with `code` and [a link](https://x.test).\n\n- one\n- two\n\n",
+    "code": "x = 'a string'  # and what it is for\n",
+    "list": "- an item with **bold** text\n  - and one in it\n",
+    "quote": "> > quoted **text** that goes on\n",
+    "table": "| one | **two** | three |\n",
+    "paragraph": "words with **bold** ones, `code`, and more of them ",
+    "word": "endless",
+}
+BEFORE = {"code": "```py\n", "table": "| a | b | c |\n|---|---|---|\n"}
+
+
+def test_a_token_changes_as_little_late_as_early(page: Page) -> None:
+    """How much of the page changes is what can be counted; what it costs, `make bench-page` measures."""
+    script = f"""async ([before, part, times]) => {{
+        {DRAWING}
+        const {{ place, prose, more }} = begin();
+        document.body.append(place);
+        const watcher = new MutationObserver(() => {{}});
+        watcher.observe(place, {{ subtree: true, childList: true, characterData: true, attributes: true }});
+        more(before);
+        const tokens = part.repeat(times).match(/.{{1,8}}/gs);
+        const quarter = tokens.length >> 2;
+        let changed = 0;
+        const counts = [0, 1, 2, 3].map((nth) => {{
+            tokens.slice(nth * quarter, (nth + 1) * quarter).forEach((token) => {{
+                more(token);
+                for (const {{ addedNodes, removedNodes, type }} of watcher.takeRecords()) {{
+                    changed += type === "childList" ? addedNodes.length + removedNodes.length : 1;
+                }}
+            }});
+            return changed;
+        }});
+        const kept = place.firstElementChild;
+        const first = kept.textContent.slice(0, 20);
+        prose.end();
+        prose.work(Infinity);
+        const atEnd = watcher.takeRecords().length;
+        return [counts, atEnd, kept.isConnected && kept.textContent.startsWith(first)];
+    }}"""
+    for name, part in LONG.items():
+        counts, at_end, stays = page.evaluate(script, [BEFORE.get(name, ""), part, 20_000 // len(part)])
+        early, late = counts[0], counts[3] - counts[2]
+        assert late <= early * 1.2 + 20, name
+        assert at_end <= 40, name
+        assert stays, name
+
+
+def test_what_is_selected_stays_selected(page: Page) -> None:
+    script = f"""async () => {{
+        {DRAWING}
+        const {{ place, prose, more }} = begin();
+        document.body.append(place);
+        more("First **paragraph** of it.\\n\\n- item one\\n- item t");
+        getSelection().selectAllChildren(place.querySelector("li"));
+        const item = ["wo", " of", " **the", " list**\\n", "\\n", "- loose", "\\n\\n"];
+        [...item, "# Head", "ing\\n\\n", "end"].forEach(more);
+        const ofItem = String(getSelection());
+        getSelection().selectAllChildren(place.querySelector("strong"));
+        prose.end();
+        prose.work(Infinity);
+        return [ofItem.trim(), String(getSelection())];
+    }}"""
+    assert page.evaluate(script) == ["item one", "paragraph"]
+
+
+def test_only_what_a_late_definition_is_about_is_drawn_again(page: Page) -> None:
+    script = f"""async () => {{
+        {DRAWING}
+        const {{ place, prose, more }} = begin();
+        const lines = Array.from({{ length: 400 }}, (_, nth) => (nth % 100 ? "Text [other]" : "See [this]"));
+        more(lines.join("\\n\\n") + "\\n\\n| [this] | b |\\n|---|---|\\n| `x` | [This][] |\\n\\n");
+        const watcher = new MutationObserver(() => {{}});
+        watcher.observe(place, {{ subtree: true, childList: true, characterData: true }});
+        more("[this]: https://x.test\\n\\nEnd");
+        const changed = new Set(watcher.takeRecords().map(({{ target }}) => target));
+        return [place.querySelectorAll("a").length, changed.size];
+    }}"""
+    links, changed = page.evaluate(script)
+    assert links == 6
+    assert changed <= 10
+
+
+def test_drawing_stops_when_its_time_is_over_and_goes_on_later(page: Page) -> None:
+    script = f"""async (texts) => {{
+        {DRAWING}
+        return texts.map((text) => {{
+            const begun = begin();
+            begun.prose.append(text);
+            begun.prose.end();
+            let slices = 1;
+            while (!begun.prose.work(performance.now())) slices++;
+            return [slices, look(begun.place) === look(grown([text]))];
+        }});
+    }}"""
+    late = "\n\n[x]: https://x.test\n"
+    texts = [BEFORE.get(name, "") + part * 200 + "[x]" + late for name, part in LONG.items()]
+    for name, (slices, is_same) in zip(LONG, page.evaluate(script, [*texts]), strict=True):
+        assert slices > 1, name
+        assert is_same, name
+
+
+ANSWER = """A paragraph.
+
+```python
+total = 0
+```
+
+| a | b |
+|---|---|
+| 1 | 2 |
+
+שלום עולם
+
+- مرحبا
+"""
+
+
+def test_code_and_tables_are_reached_by_keyboard_and_code_is_copied(
+    server: Server, open_page: OpenPage
+) -> None:
+    page = open_page(server.url, permissions=["clipboard-read", "clipboard-write"]).page
+    ask(page, f"[[demo echo]] {ANSWER}")
+    prose = finished(page).locator(".prose")
+    for name in ("Code, python", "Table"):
+        region = prose.get_by_role("region", name=name)
+        expect(region).to_have_attribute("tabindex", "0")
+        region.focus()
+        expect(region).to_be_focused()
+    expect(prose.locator(".code-head")).to_contain_text("python")
+    prose.get_by_role("button", name="Copy the code").click()
+    expect(prose.locator(".copy")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == "total = 0"
+    directions = "(all) => all.map((each) => getComputedStyle(each).direction)"
+    assert prose.locator("p").evaluate_all(directions) == ["ltr", "rtl", "rtl"]
+    assert prose.locator("ul").evaluate_all(directions) == ["rtl"]
+
+
+def test_a_long_answer_is_all_there_as_it_came_and_as_it_is_stored(
+    share_server: StartServer, open_page: OpenPage
+) -> None:
+    """Of 100,000 characters, most of them in one block of code, which is drawn in parts."""
+    server = share_server(DEMO_TOKENS_PER_SECOND="0", MAX_ANSWER_TOKENS="30000")
+    page = open_page(server.url).page
+    code = "```python\n" + "".join(f"line_{n} = '{n}'  # what it is for\n" for n in range(60))
+    ask(page, f"[[demo echo tokens=25000]] {code}")
+    for _ in ("as it came", "as it is stored"):
+        expect(finished(page)).not_to_have_attribute("aria-busy", "true")
+        prose = answer(page).locator(".prose")
+        expect(prose.locator(".part span[class^=hljs]").first).to_be_visible()
+        (answered,) = said(server, session_id(page))
+        assert len(answered) > 100_000
+        shown, selected = prose.locator("code").evaluate(
+            """(code) => {
+                getSelection().selectAllChildren(code);
+                return [code.textContent, String(getSelection())];
+            }"""
+        )
+        assert shown == answered.removeprefix("```python\n").rstrip("\n")
+        assert selected.rstrip("\n") == shown
+        page.reload()

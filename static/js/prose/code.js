@@ -83,7 +83,7 @@ export class Code {
       if (!isWhole && this.#window < PART_LINES.length - 1) continue;
       const part = element("span", "part");
       part.append(nodes);
-      morph(this.#code, this.#last, part);
+      morph(this.#code, this.#last, only(part));
       this.#last = this.#code.lastChild;
       this.#cut = end;
       this.#window = 0;
@@ -92,6 +92,12 @@ export class Code {
     }
     return false;
   }
+}
+
+function only(node) {
+  const fragment = document.createDocumentFragment();
+  fragment.append(node);
+  return fragment;
 }
 
 function lineEnd(text, from, lines, sureChars) {

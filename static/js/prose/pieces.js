@@ -5,7 +5,7 @@ import { morph } from "./morph.js";
 import { labels } from "./references.js";
 
 // A piece ends at the last good place in so many characters; if there is none in the most of them, at any.
-const PIECE_CHARS = [1_000, 2_000, 4_000];
+const PIECE_CHARS = [500, 1_000, 2_000];
 
 /** Each piece is drawn once, except the last while it grows, and those whose links are defined later. */
 export class Piecewise {
@@ -25,8 +25,8 @@ export class Piecewise {
   draw(text, look) {
     if (text.length < this.#cut) this.#restart();
     while (this.#settle(text, look)) if (performance.now() >= look.until) return false;
-    const rest = text.slice(this.#cut).trimEnd();
-    const tail = look.isGrowing ? mend(rest) : rest;
+    const rest = text.slice(this.#cut);
+    const tail = (look.isGrowing ? mend(rest) : rest).trimEnd();
     if (tail !== this.#tailText) {
       this.#tailText = tail;
       this.#tail = this.#piece(tail, look.links);

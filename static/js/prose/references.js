@@ -20,6 +20,13 @@ export function definition(text) {
   return { length, label: labelled(label), href, title: title?.slice(1, -1).replace(ESCAPED, "$1") };
 }
 
+/** A paragraph's text without the definitions that it begins with. */
+export function withoutDefinitions(text) {
+  let rest = text;
+  for (let found; rest[0] === "[" && (found = definition(rest)); ) rest = rest.slice(found.length);
+  return rest;
+}
+
 /** What a text may refer to. */
 export function labels(text) {
   return text.includes("[") ? [...text.matchAll(LABEL)].map(([, label]) => labelled(label)) : [];

@@ -6,6 +6,7 @@ import { element } from "../elements.js";
 import { html, htmlSeam, inline, inlineSeam } from "../markdown.js";
 import { rewrite } from "./morph.js";
 import { Piecewise } from "./pieces.js";
+import { withoutDefinitions } from "./references.js";
 import { cells } from "./rows.js";
 
 const TASK = /^\[([ xX])\](?=\s+\S)/;
@@ -158,6 +159,9 @@ class Text {
 
   draw(block, look) {
     const { text, parent } = block;
+    // Until it is closed a definition may still change.
+    const rest = block.isOpen ? withoutDefinitions(text) : text;
+    if (rest !== text) return this.#pieces.draw(rest, { ...look, sureChars: 0 });
     const task = parent.type === "item" && block.index === 0 && TASK.exec(text);
     if (parent.type === "item" && block.index === 0) setClass(parent.view.element, task ? "task" : "");
     if (!task) return this.#pieces.draw(text, look);
