@@ -3,9 +3,10 @@
 // The last line, which may still grow, is taken on trial and taken back before the next.
 
 import { Line } from "./line.js";
-import { ATX, CLOSING_FENCE, FENCE, RULE, SETEXT, htmlKind, htmlEnd, listMarker, mathEnd, mathStart } from "./marks.js";
+import { ATX, CLOSING_FENCE, FENCE, RULE, SETEXT, htmlEnd, htmlKind, listMarker, mathEnd, mathStart } from "./marks.js";
 import { definition } from "./references.js";
-import { aligns, isDelimiterRow, cells } from "./rows.js";
+import { aligns, cells, isDelimiterRow } from "./rows.js";
+import { Trial } from "./trial.js";
 
 const CODE_INDENT = 4;
 // What may become a table: its head, and perhaps some of its delimiter row.
@@ -21,7 +22,6 @@ export class Block {
   lines = 0;
   isOpen = true;
   isLoose = false;
-  isGone = false;
   /** What draws it. */
   view = null;
 
@@ -45,6 +45,7 @@ export class Blocks {
   #leaf = null;
   #wasBlank = false;
   #trial = null;
+  #before = null;
 
   // Of the line at hand.
   #line = null;
@@ -75,12 +76,8 @@ export class Blocks {
 
   /** As `line`, until `untry`; and what looks like a table's head is one. */
   try(line) {
-    const spine = new Map();
-    for (let block = this.root; block; block = block.children.at(-1)) {
-      const { type, data, text, lines, isOpen, isLoose, isGone, children } = block;
-      spine.set(block, { type, data, text, lines, isOpen, isLoose, isGone, count: children.length, last: children.at(-1) });
-    }
-    this.#trial = { spine, tip: this.#tip, leaf: this.#leaf, wasBlank: this.#wasBlank };
+    this.#before = { tip: this.#tip, leaf: this.#leaf, wasBlank: this.#wasBlank };
+    this.#trial = new Trial(this.root);
     if (line !== null) this.line(line);
     if (this.#tip.type === "paragraph") this.#presumeTable(this.#tip);
   }
@@ -88,22 +85,12 @@ export class Blocks {
   /** Takes the tried line back; gives what it had added, by parent. */
   untry() {
     if (!this.#trial) return [];
-    const { spine, tip, leaf, wasBlank } = this.#trial;
-    const dropped = [];
-    for (const [block, { count, last, ...state }] of spine) {
-      Object.assign(block, state);
-      this.touched.add(block);
-      // A paragraph that only defined something may have made way.
-      const kept = count && block.children[count - 1] !== last ? count - 1 : count;
-      if (block.children.length > kept) dropped.push([block, block.children.slice(kept)]);
-      block.children.length = kept;
-      if (kept < count) block.children.push(last);
-    }
-    this.#tip = tip;
-    this.#leaf = leaf;
-    this.#wasBlank = wasBlank;
+    const added = this.#trial.undo(this.touched);
+    this.#tip = this.#before.tip;
+    this.#leaf = this.#before.leaf;
+    this.#wasBlank = this.#before.wasBlank;
     this.#trial = null;
-    return dropped;
+    return added;
   }
 
   get isInCode() {
@@ -116,7 +103,7 @@ export class Blocks {
 
   /** How much of a block's text will stay. */
   sureChars(block) {
-    return this.#trial ? (this.#trial.spine.get(block)?.text.length ?? 0) : block.text.length;
+    return this.#trial ? this.#trial.charsOf(block) : block.text.length;
   }
 
   /** The deepest block that the line goes on in; none if it ended one. */
@@ -316,9 +303,8 @@ export class Blocks {
   }
 
   #presumeTable(paragraph) {
-    const found = HALF_TABLE.exec(paragraph.text);
-    if (!found || paragraph.text.length > MOST_PRESUMED) return;
-    const align = cells(found[1]).map(() => null);
+    const found = paragraph.text.length <= MOST_PRESUMED && HALF_TABLE.exec(paragraph.text);
+    const align = found ? cells(found[1]).map(() => null) : [];
     if (!align.length) return;
     Object.assign(paragraph, { type: "table", data: { align }, text: "", lines: 0 });
     this.touched.add(paragraph);
@@ -398,7 +384,6 @@ export class Blocks {
     if (block.type !== "paragraph") return;
     this.#define(block);
     if (block.text) return;
-    block.isGone = true;
     block.parent.children.pop();
   }
 

@@ -13,6 +13,7 @@ const LINES_AT_ONCE = 24;
 
 export class Prose {
   #blocks;
+  /** What has come and is not read, from `#at` on. */
   #source;
   #at;
   #isLong;
@@ -37,7 +38,9 @@ export class Prose {
     // "\r\n" may come in two parts.
     const part = this.#wasReturn && text[0] === "\n" ? text.slice(1) : text;
     this.#wasReturn = text.endsWith("\r");
-    this.#source += part.includes("\r") ? part.replace(/\r\n?/g, "\n") : part;
+    const left = this.#source.slice(this.#at);
+    this.#at = 0;
+    this.#source = left + (part.includes("\r") ? part.replace(/\r\n?/g, "\n") : part);
   }
 
   restart(text) {
