@@ -247,7 +247,6 @@ def test_an_upstream_that_fails_ends_the_stream_with_the_error_and_the_text_is_k
         assert server.pool.request("GET", url).status == 204
 
 
-@pytest.mark.any_runtime
 def test_the_answer_runs_to_its_end_without_anybody_and_is_found(start_server: StartServer) -> None:
     with FakeUpstream(answer(30, gap_s=0.01)) as upstream:
         server = with_upstream(start_server, upstream)
@@ -258,7 +257,6 @@ def test_the_answer_runs_to_its_end_without_anybody_and_is_found(start_server: S
         assert upstream.calls == 1
 
 
-@pytest.mark.any_runtime
 def test_with_a_grace_an_answer_nobody_follows_is_stopped(start_server: StartServer) -> None:
     with FakeUpstream([head(), chunk("a"), stall()]) as upstream:
         server = with_upstream(start_server, upstream, DETACH_GRACE="0.5")
@@ -319,7 +317,6 @@ def test_sessions_are_made_listed_changed_exported_and_deleted(server: Server) -
         assert (status, refusal["type"]) == (404, "not_found")
 
 
-@pytest.mark.any_runtime
 def test_deleting_a_session_stops_what_runs_in_it(start_server: StartServer) -> None:
     with FakeUpstream([head(), chunk("a"), stall()]) as upstream:
         server = with_upstream(start_server, upstream)

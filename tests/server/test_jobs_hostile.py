@@ -221,7 +221,6 @@ def test_an_answer_does_not_wait_for_a_ledger_that_cannot_take_its_end(shop: Ser
 
 
 @pytest.mark.parametrize("store", ["kept", "lost"])
-@pytest.mark.any_runtime
 def test_a_call_of_a_killed_server_is_settled_after_its_restart(
     start_server: StartServer, store: str
 ) -> None:

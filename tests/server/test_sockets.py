@@ -192,7 +192,6 @@ def test_a_refusal_is_the_acknowledgement_and_an_event(
     assert socket.call("chat_stream", {"message": "Say hello"})["ok"], "the connection goes on"
 
 
-@pytest.mark.any_runtime
 def test_a_busy_session_is_refused_with_its_stream(start_server: StartServer) -> None:
     with FakeUpstream([head(), chunk("a"), stall()]) as upstream:
         server = with_upstream(start_server, upstream)
@@ -205,7 +204,6 @@ def test_a_busy_session_is_refused_with_its_stream(start_server: StartServer) ->
         assert upstream.calls == 1
 
 
-@pytest.mark.any_runtime
 def test_the_same_key_joins_whichever_door_it_comes_through(start_server: StartServer) -> None:
     with FakeUpstream(answer(20, gap_s=0.01)) as upstream:
         server = with_upstream(start_server, upstream)
@@ -290,7 +288,6 @@ def test_who_joins_and_resumes_at_once_gets_each_event_once_and_in_order(start_s
         following.drop()
 
 
-@pytest.mark.any_runtime
 def test_who_asks_late_for_what_came_before_is_told_the_whole_text_and_goes_on(
     start_server: StartServer,
 ) -> None:
@@ -331,7 +328,6 @@ def test_a_running_answer_is_joined_from_where_it_is(start_server: StartServer) 
         following.drop()
 
 
-@pytest.mark.any_runtime
 def test_followers_in_a_room_keep_an_answer_alive(start_server: StartServer) -> None:
     with FakeUpstream([head(), chunk("a"), stall()]) as upstream:
         server = with_upstream(start_server, upstream, DETACH_GRACE="0.5")
@@ -383,7 +379,6 @@ def test_sockets_and_http_see_each_token_as_it_is_made(start_server: StartServer
                 reading.result()
 
 
-@pytest.mark.any_runtime
 def test_a_stop_is_seen_by_everybody_who_follows(start_server: StartServer) -> None:
     with FakeUpstream([head(), chunk("a"), stall()]) as upstream:
         server = with_upstream(start_server, upstream)
