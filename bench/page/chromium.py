@@ -33,6 +33,10 @@ requestAnimationFrame(frame);
 """`tasks` of more than 50 ms, as the browser calls them long; the longest time between two frames."""
 
 
+TASKS = ["disabled-by-default-devtools.timeline"]
+"""What a trace has to be of to tell of tasks with the microtasks that follow them."""
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Raises CannotMeasure."""
@@ -73,7 +77,7 @@ def tasks_ms(events: Iterable[dict[str, Any]]) -> list[float]:
     tasks = defaultdict[tuple[int, int], list[float]](list)
     for each in known:
         thread = each["pid"], each["tid"]
-        if each["name"].endswith("RunTask") and "tdur" in each and names.get(thread) == "CrRendererMain":
+        if each["name"] == "RunTask" and "tdur" in each and names.get(thread) == "CrRendererMain":
             tasks[thread].append(each["tdur"] / 1000)
     return max(tasks.values(), key=sum, default=[])
 
@@ -101,7 +105,7 @@ class Visit:
         count = self.page.locator(".answer").count()
         self.page.get_by_role("textbox", name="Your message").fill(text)
         self.page.evaluate("Object.assign(probe, { tasks: [], gapMs: 0 })")
-        self._browser.start_tracing(page=self.page, categories=["toplevel"])
+        self._browser.start_tracing(page=self.page, categories=TASKS)
         self.page.keyboard.press("Enter")
         self.page.locator(".answer").nth(count).wait_for()
 
