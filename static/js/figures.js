@@ -13,20 +13,27 @@ function time(ms) {
 export class Pace {
   #from;
   #since = null;
+  #count = null;
+  #now = 0;
 
   constructor(count = 0) {
     this.#from = count;
   }
 
+  /** So many have come now. */
   at(count) {
-    const now = performance.now();
-    if (this.#since === null && count > this.#from) {
-      this.#since = now;
-      this.#from = count;
-    }
-    const elapsed = this.#since === null ? 0 : (now - this.#since) / 1000;
-    const parts = [plural(count, "token")];
-    if (elapsed > 0.4) parts.push(rate((count - this.#from) / elapsed));
+    this.#count = count;
+    this.#now = performance.now();
+    if (this.#since !== null || count <= this.#from) return;
+    this.#since = this.#now;
+    this.#from = count;
+  }
+
+  get parts() {
+    if (this.#count === null) return [];
+    const elapsed = this.#since === null ? 0 : (this.#now - this.#since) / 1000;
+    const parts = [plural(this.#count, "token")];
+    if (elapsed > 0.4) parts.push(rate((this.#count - this.#from) / elapsed));
     return parts;
   }
 }

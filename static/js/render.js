@@ -19,7 +19,7 @@ export function icon(name) {
 /** An answer, growing or grown. */
 export class Answer {
   #text = "";
-  #counted = [];
+  #pace = null;
   #isEnded = false;
   #place = element("div", "prose");
   #prose = new Prose(this.#place, () => drawSoon(this.#draw));
@@ -39,23 +39,21 @@ export class Answer {
     return this.#text;
   }
 
-  /** It is being written. */
-  begin() {
+  /** It is being written; `pace` counts it. */
+  begin(pace) {
+    this.#pace = pace;
     this.element.classList.add("live");
     this.element.setAttribute("aria-busy", "true");
   }
 
-  /** `counted` are the figures up to here. */
-  append(text, counted) {
+  append(text) {
     this.#text += text;
-    this.#counted = counted;
     this.#prose.append(text);
     drawSoon(this.#draw);
   }
 
-  replace(text, counted) {
+  replace(text) {
     this.#change(text);
-    this.#counted = counted;
     drawSoon(this.#draw);
   }
 
@@ -74,7 +72,7 @@ export class Answer {
     this.#prose.end();
     this.#isEnded = true;
     this.line("");
-    this.figures(this.#counted);
+    if (this.#pace) this.figures(this.#pace.parts);
     // Most are drawn by then; a long one that is stored takes several frames.
     this.element.setAttribute("aria-busy", "true");
     if (!this.#draw(sliceFrom(performance.now()))) drawSoon(this.#draw);
@@ -93,7 +91,7 @@ export class Answer {
 
   #draw = (until) => {
     const isDone = this.#prose.work(until);
-    if (!this.#isEnded) this.figures(this.#counted);
+    if (!this.#isEnded) this.figures(this.#pace.parts);
     else if (isDone) {
       this.element.classList.remove("live");
       this.element.removeAttribute("aria-busy");

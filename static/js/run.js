@@ -22,7 +22,7 @@ export class Run {
     this.session = session;
     this.owner = owner;
     this.#pace = new Pace(count);
-    this.answer.begin();
+    this.answer.begin(this.#pace);
   }
 
   get signal() {
@@ -67,11 +67,13 @@ export class Run {
   }
 
   _token({ text, count }) {
-    this.answer.append(text, this.#pace.at(count));
+    this.#pace.at(count);
+    this.answer.append(text);
   }
 
   _reset({ text, count }) {
-    this.answer.replace(text, this.#pace.at(count));
+    this.#pace.at(count);
+    this.answer.replace(text);
   }
 
   _lost() {

@@ -11,6 +11,8 @@ const AUTOMATIC = "auto";
 const PATIENCE = 2;
 // The socket is tried again with a question after this time, and after twice of it each time that it fails.
 const AVOIDED_MS = 30_000;
+// So long the page may be busy with what has come before it looks at anything else.
+const SLICE_MS = 8;
 const ways = { sse, socket };
 const changes = new EventTarget();
 let chosen = local.get(TRANSPORT) in ways ? local.get(TRANSPORT) : AUTOMATIC;
@@ -77,6 +79,7 @@ async function* across(cursor, signal, begin) {
     const until = AbortSignal.any([signal, left.signal]);
     const name = current();
     let lost = 0;
+    let untilMs = performance.now() + SLICE_MS;
     try {
       const { [name]: way } = ways;
       const events = cursor.streamId ? way.follow(cursor.streamId, cursor.count, until) : begin(way, until);
@@ -85,6 +88,10 @@ async function* across(cursor, signal, begin) {
         cursor.count = event.count ?? cursor.count;
         lost = event.kind === "lost" ? lost + 1 : 0;
         yield event;
+        if (performance.now() > untilMs) {
+          await aTask();
+          untilMs = performance.now() + SLICE_MS;
+        }
         if (event.kind === "token" && name === "socket") avoidedMs = AVOIDED_MS;
         if (lost === PATIENCE) avoid(name);
       }
@@ -95,6 +102,18 @@ async function* across(cursor, signal, begin) {
       changes.removeEventListener("change", leave);
     }
   }
+}
+
+/** After whatever else waits; timers would be slowed down where the page is not seen. */
+function aTask() {
+  const { port1, port2 } = new MessageChannel();
+  return new Promise((resolve) => {
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
 }
 
 function avoid(name) {
