@@ -3,7 +3,7 @@
 import { keepDraft } from "./composer.js";
 import { Beginning, Exchange, grow } from "./exchange.js";
 import { randomId } from "./http.js";
-import { announce, entitle, notice } from "./notices.js";
+import { announce, entitle, notice, withdraw } from "./notices.js";
 import { Others } from "./others.js";
 import { Answer } from "./render.js";
 import { Run } from "./run.js";
@@ -12,6 +12,10 @@ import { ask, follow } from "./transport.js";
 
 const TITLE_CHARS = 60;
 const NOT_SIGNED_IN = "You are not signed in.";
+// What holds only as long as an answer runs.
+const WAIT = "Wait for the answer, or stop it first.";
+const BUSY = "This chat is still answering another question; yours is kept here.";
+const ELSEWHERE = "Another version of this chat is being answered.";
 
 export class Conversation {
   session = null;
@@ -105,7 +109,7 @@ export class Conversation {
   }
 
   waiting() {
-    notice(this.#run ? "Wait for the answer, or stop it first." : "One moment, this chat is still loading.");
+    notice(this.#run ? WAIT : "One moment, this chat is still loading.");
   }
 
   /** Change the last question. */
@@ -142,14 +146,15 @@ export class Conversation {
 
   /* Asking */
 
-  /** Asks the question of another exchange anew, which stays as an earlier version. */
+  /** Asks the question of another exchange anew, which stays as an earlier version. False if that must wait. */
   #askAnew({ text: was, before }, text) {
     if (this.#run) {
       this.waiting();
-      return;
+      return false;
     }
     if (this.composer.text === was) this.composer.text = "";
     this.#ask(text, before, { isAnew: true });
+    return true;
   }
 
   #ask(text, before, { isAnew = false } = {}) {
@@ -283,16 +288,34 @@ export class Conversation {
     this.#catchUp();
   }
 
+  // What others have said does not take a reader away from an earlier version, nor what they are writing.
   #refill(session) {
     const unsent = this.#unsent;
+    const { path } = this.#said;
+    const edited = path.find(({ draft }) => draft !== null);
+    const stays = edited ?? (path.at(-1) === this.#newest || unsent ? null : path.at(-1));
+    const draft = edited?.draft;
     this.#unsent = null;
     this.#place.replaceChildren();
     this.#fill(session, null);
-    if (!unsent) return;
-    this.#unsent = unsent;
-    unsent.exchange.before = this.#said.path.at(-1) ?? this.#said;
-    unsent.exchange.before.add(unsent.exchange);
+    if (unsent) {
+      this.#unsent = unsent;
+      unsent.exchange.before = this.#said.path.at(-1) ?? this.#said;
+      unsent.exchange.before.add(unsent.exchange);
+    }
+    const same = stays && [...this.#said.all()].find(({ id }) => id === stays.id);
+    if (same) this.#look(same);
+    if (draft !== undefined) {
+      if (same) same.edit(draft);
+      else this.composer.restore(draft);
+    }
     this.#redraw();
+  }
+
+  /** Shows the version that this one is in. */
+  #look(exchange) {
+    exchange.choose();
+    if (this.#run && !this.#said.path.includes(this.#run.exchange)) notice(ELSEWHERE);
   }
 
   #lack(id, error) {
@@ -349,6 +372,7 @@ export class Conversation {
     this.#run = null;
     this.#last = run.messageId;
     this.#busy(false);
+    for (const passing of [WAIT, BUSY, ELSEWHERE]) withdraw(passing);
     announce(sentence);
     this.#catchUp();
   }
@@ -375,10 +399,12 @@ export class Conversation {
   }
 
   async #isBusy(run) {
-    keepDraft(run.session, run.exchange.text);
+    const { exchange: { text }, asked: { shown } } = run;
+    const isNew = shown?.text !== text;
+    if (isNew) keepDraft(run.session, text);
     if (run !== this.#run) return;
     await this.show(run.session);
-    if (this.session === run.session) notice("This chat is still answering another question; yours is kept here.");
+    if (this.session === run.session && this.#run) notice(isNew ? BUSY : WAIT);
   }
 
   #refuse(run, sentence, afterS = null) {

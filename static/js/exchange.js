@@ -16,6 +16,14 @@ export class Beginning {
     return this.chosen ? [this.chosen, ...this.chosen.path] : [];
   }
 
+  /** Those that come after it, in whichever version. */
+  *all() {
+    for (const each of this.after) {
+      yield each;
+      yield* each.all();
+    }
+  }
+
   add(exchange) {
     this.after.push(exchange);
     exchange.choose();
@@ -39,8 +47,8 @@ export class Exchange extends Beginning {
   #tools;
   #answerTools;
 
-  /** `acts` has what can be done with one: `edit(exchange, text)`, `again(exchange)`, `turn(exchange)` to show
-      this version. */
+  /** `acts` has what can be done with one: `edit(exchange, text)`, which says whether that is possible now,
+      `again(exchange)`, `turn(exchange)` to show this version. */
   constructor(text, before, acts) {
     super();
     this.text = text;
@@ -107,13 +115,18 @@ export class Exchange extends Beginning {
     );
   }
 
+  /** What its question is being changed to; null unless it is. */
+  get draft() {
+    return this.#made?.querySelector(".edit textarea")?.value ?? null;
+  }
+
   /** Puts a box in the place of the question. */
-  edit() {
-    const question = this.#bubble.parentElement;
+  edit(text = this.text) {
+    const question = this.element.firstElementChild;
     if (question.querySelector("form")) return;
     const form = element("form", "edit");
     const box = element("textarea");
-    box.value = this.text;
+    box.value = text;
     box.dir = "auto";
     box.rows = 3;
     box.setAttribute("aria-label", "Your question");
@@ -140,9 +153,7 @@ export class Exchange extends Beginning {
     });
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      if (!box.value.trim()) return;
-      close();
-      this.#acts.edit(this, box.value);
+      if (box.value.trim() && this.#acts.edit(this, box.value)) close();
     });
     question.classList.add("edited");
     question.prepend(form);

@@ -11,6 +11,11 @@ export function notice(sentence) {
   if (sentence) announce(sentence);
 }
 
+/** Takes that sentence away, if it stands there. */
+export function withdraw(sentence) {
+  if ($("notice").textContent === sentence) notice("");
+}
+
 /** What was done, for a while, with a button to `act` on it: `{label, act}`. */
 export function toast(sentence, { label, act }, ms) {
   clearTimeout(toastTimer);

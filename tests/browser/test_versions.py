@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests import clients
 from tests.browser.chat import answer, ask, counting, finished, session_id, stored, wait_for_words
 from tests.browser.conftest import OpenPage
+from tests.browser.test_transports import wait_until_it_listens
 from tests.conftest import StartServer
 from tests.servers import Server
 
@@ -153,3 +155,57 @@ def test_a_version_that_is_refused_gives_the_one_before_back(
     expect(page.get_by_role("textbox", name="Your message")).to_have_value(
         "far too long a question for this server to take"
     )
+
+
+def test_what_others_ask_takes_nobody_away_from_an_earlier_version_or_what_they_write(
+    start_server: StartServer, open_page: OpenPage
+) -> None:
+    server = start_server()
+    page = open_page(server.url, transport="socket").page
+    ask(page, "[[demo echo tps=0]] first")
+    finished(page)
+    edit(page, 0, "[[demo echo tps=0]] second")
+    expect(finished(page)).to_contain_text("second")
+    page.get_by_role("button", name="The version before").click()
+    wait_until_it_listens(server)
+    asked = clients.ask(server, counting(60, per_second=30), session_id=session_id(page))
+    expect(page.locator("#notice")).to_have_text("Another version of this chat is being answered.")
+    expect(bubbles(page)).to_have_text("[[demo echo tps=0]] first")
+    asked.all()
+    expect(page.locator("#notice")).to_be_hidden()
+    # The other goes on in the other version, and here one writes at this one.
+    page.get_by_role("textbox", name="Your message").press("ArrowUp")
+    box = page.get_by_role("textbox", name="Your question")
+    box.fill("[[demo echo tps=0]] half a th")
+    asked = clients.ask(server, counting(60, per_second=30), session_id=session_id(page))
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    expect(box).to_have_value("[[demo echo tps=0]] half a th")
+    box.press("Enter")
+    expect(page.locator("#notice")).to_have_text("Wait for the answer, or stop it first.")
+    expect(box).to_have_value("[[demo echo tps=0]] half a th")
+    asked.all()
+    expect(page.locator("#stop")).to_be_hidden()
+    expect(page.locator("#notice")).to_be_hidden()
+    box.press("Enter")
+    expect(finished(page)).to_contain_text("half a th")
+    expect(versions(page)).to_have_text("3/3")
+
+
+def test_two_who_ask_for_another_answer_at_once_get_one_and_no_draft(
+    share_server: StartServer, open_page: OpenPage
+) -> None:
+    server = share_server()
+    page = open_page(server.url).page
+    ask(page, "[[demo echo tps=20]] " + "word " * 30)
+    finished(page)
+    other = open_page(page.url).page
+    expect(answer(other)).to_contain_text("word")
+    page.get_by_role("button", name="Answer again").click()
+    expect(page.locator(".answer.live .prose")).to_contain_text("word")
+    other.get_by_role("button", name="Answer again").click()
+    expect(other.locator(".answer.live .prose")).to_contain_text("word word")
+    finished(other)
+    expect(other.get_by_role("textbox", name="Your message")).to_have_value("")
+    expect(other.locator("#notice")).to_be_hidden()
+    expect(versions(other)).to_have_text("2/2")
+    expect(versions(page)).to_have_text("2/2")
