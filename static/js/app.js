@@ -6,7 +6,7 @@ import { copyOnClick } from "./copying.js";
 import { Drawer } from "./drawer.js";
 import { insist } from "./http.js";
 import { identity } from "./identity.js";
-import { entitle } from "./notices.js";
+import { entitle, notice } from "./notices.js";
 import { Follower } from "./scroll.js";
 import { idFrom, link, merge } from "./sessions.js";
 import { Settings } from "./settings.js";
@@ -58,7 +58,12 @@ $("empty").addEventListener("click", (event) => {
 });
 
 addEventListener("hashchange", () => {
-  conversation.show(idFrom(location.hash));
+  const id = idFrom(location.hash);
+  if (id !== null && drawer.isLeaving(id)) {
+    history.replaceState(null, "", "#/");
+    conversation.show(null);
+    notice("That chat is deleted. It can be got back while Undo is here.");
+  } else conversation.show(id);
   composer.focus();
 });
 // Asking for a new chat while in one that has no address yet changes no hash.

@@ -215,7 +215,12 @@ export class Conversation {
 
   // What waits for its turn must not be lost with the page.
   #keepWaiting() {
-    if (this.#unsent?.waits) keepDraft(this.#unsent.session, this.#unsent.exchange.text);
+    if (this.#unsent?.waits) this.#keep(this.#unsent.session, this.#unsent.exchange.text);
+  }
+
+  // A chat that is not listed could not be found again.
+  #keep(session, text) {
+    keepDraft(titleOf(session) === null ? null : session, text);
   }
 
   /* Showing */
@@ -411,7 +416,7 @@ export class Conversation {
     const { exchange, asked: { body, key, shown } } = run;
     const { text, before } = exchange;
     if (run !== this.#run) {
-      keepDraft(titleOf(run.session) === null ? null : run.session, text);
+      this.#keep(run.session, text);
       return;
     }
     this.#unsent = { exchange, body, key, session: run.session };

@@ -1,7 +1,8 @@
 // The list of chats, at the side or, on a phone, drawn over the page.
 
+import { identity } from "./identity.js";
 import { Menu } from "./menu.js";
-import { notice, toast } from "./notices.js";
+import { notice, toast, untoast } from "./notices.js";
 import { element, icon } from "./render.js";
 import { change, download, forget, link, list, remove } from "./sessions.js";
 
@@ -34,11 +35,10 @@ export class Drawer {
     this.#drawer.addEventListener("click", (event) => { if (event.target.closest("a")) this.close(); });
     this.#search.addEventListener("input", () => this.draw());
     addEventListener("storage", () => this.draw());
-    addEventListener("pagehide", () => {
-      for (const [id, leave] of this.#leaving) {
-        forget(id);
-        leave();
-      }
+    addEventListener("pagehide", () => this.#finish());
+    identity.addEventListener("leave", () => {
+      this.#finish();
+      untoast();
     });
     narrow.addEventListener("change", () => this.#open(false));
     this.#open(false);
@@ -65,6 +65,11 @@ export class Drawer {
     this.#open(false);
     this.#opener.focus();
     return true;
+  }
+
+  /** Whether it is as good as deleted. */
+  isLeaving(id) {
+    return this.#leaving.has(id);
   }
 
   search() {
@@ -145,6 +150,14 @@ export class Drawer {
       this.onRenamed(id, title);
     } catch (error) {
       notice(`The chat could not be renamed: ${error.message}`);
+    }
+  }
+
+  // Whoever goes leaves nothing half done.
+  #finish() {
+    for (const [id, leave] of this.#leaving) {
+      forget(id);
+      leave();
     }
   }
 

@@ -9,15 +9,18 @@ function time(ms) {
   return s < 60 ? `${s.toFixed(1)} s` : `${Math.floor(s / 60)} min ${Math.floor(s % 60)} s`;
 }
 
-/** Counts while an answer arrives. What was there before we joined says nothing about its pace. */
+/** Counts while an answer arrives. What was there before we joined, at `count`, says nothing about its pace. */
 export class Pace {
   #from;
+  #asked;
   #since = null;
+  #first = null;
   #count = null;
   #now = 0;
 
-  constructor(count = 0) {
-    this.#from = count;
+  constructor(count = null) {
+    this.#from = count ?? 0;
+    this.#asked = count === null ? performance.now() : null;
   }
 
   /** So many have come now. */
@@ -27,6 +30,7 @@ export class Pace {
     if (this.#since !== null || count <= this.#from) return;
     this.#since = this.#now;
     this.#from = count;
+    if (this.#asked !== null) this.#first = this.#now - this.#asked;
   }
 
   get parts() {
@@ -34,6 +38,7 @@ export class Pace {
     const elapsed = this.#since === null ? 0 : (this.#now - this.#since) / 1000;
     const parts = [plural(this.#count, "token")];
     if (elapsed > 0.4) parts.push(rate((this.#count - this.#from) / elapsed));
+    if (this.#first !== null) parts.push(`first after ${time(this.#first)}`);
     return parts;
   }
 }

@@ -21,12 +21,14 @@ class Identity extends EventTarget {
     return this.#token === null ? null : nameIn(this.#token);
   }
 
-  /** Says "change", in which `isOther` is whether somebody else may be sitting here now. */
+  /** Says "change", in which `isOther` is whether somebody else may be sitting here now; if so, "leave" comes
+      before it, while the one who leaves still is who they were. */
   set token(token) {
     const before = this.name;
+    const isOther = before !== null && before !== (token === null ? null : nameIn(token));
+    if (isOther) this.dispatchEvent(new Event("leave"));
     this.#token = token;
     tab.set(TOKEN, token);
-    const isOther = before !== null && before !== this.name;
     this.dispatchEvent(new CustomEvent("change", { detail: { isOther } }));
   }
 

@@ -22,12 +22,20 @@ export function toast(sentence, { label, act }, ms) {
   $("toast-text").textContent = sentence;
   $("toast-act").textContent = label;
   $("toast-act").onclick = () => {
-    $("toast").hidden = true;
+    untoast();
     act();
   };
   $("toast").hidden = false;
   announce(`${sentence} ${label} is possible for a moment.`);
-  toastTimer = setTimeout(() => { $("toast").hidden = true; }, ms);
+  toastTimer = setTimeout(untoast, ms);
+}
+
+export function untoast() {
+  clearTimeout(toastTimer);
+  $("toast").hidden = true;
+  $("toast-text").textContent = "";
+  $("toast-act").onclick = null;
+  announce("");
 }
 
 /** A sentence for who listens instead of looking. */

@@ -17,8 +17,9 @@ export class Run {
   #stopping = false;
 
   /** `owner` is told `started(run)`, `line(run, sentence)`, `refused(run, event)`, `gone(run)`, `locked(run)`,
-      `ended(run, sentence, isBroken)` and `unstopped(run, error)`. `count` is where a joined answer was. */
-  constructor(session, owner, count = 0) {
+      `ended(run, sentence, isBroken)` and `unstopped(run, error)`. `count` is where a joined answer
+      was. */
+  constructor(session, owner, count = null) {
     this.session = session;
     this.owner = owner;
     this.#pace = new Pace(count);

@@ -106,6 +106,18 @@ def test_what_is_deleted_can_be_got_back_for_a_while(server: Server, open_page: 
     wait_until_gone(server, kept)
 
 
+def test_back_does_not_lead_into_a_deleted_chat(server: Server, open_page: OpenPage) -> None:
+    page = open_page(server.url).page
+    talk(page, "Here and gone")
+    do_with(page, "Here and gone", "Delete")
+    expect(page.get_by_role("heading", name="What would you like to know?")).to_be_visible()
+    page.go_back()
+    expect(page.locator("#notice")).to_contain_text("That chat is deleted")
+    expect(page.locator(".question")).to_have_count(0)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".question")).to_have_text("Here and gone")
+
+
 def test_a_chat_that_cannot_be_deleted_comes_back(server: Server, open_page: OpenPage) -> None:
     page = open_page(server.url).page
     talk(page, "Not to be moved")

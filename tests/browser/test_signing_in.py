@@ -221,6 +221,27 @@ def test_each_has_their_own_list_and_takes_it_everywhere(
     expect(links).to_have_text(["Of nobody in particular"])
 
 
+def test_who_signs_out_leaves_no_chat_half_deleted_nor_its_title(
+    start_server: StartServer, open_page: OpenPage
+) -> None:
+    server = start_server(JWT_SECRET=signing.SECRET, DEMO_TOKENS_PER_SECOND="0")
+    page = open_page(server.url).page
+    page.get_by_role("button", name="Sign in").click()
+    token = signing.token()
+    sign_in(page, token)
+    ask(page, "A private matter")
+    finished(page)
+    chat = session_id(page)
+    do_with(page, "A private matter", "Delete")
+    with page.expect_response(lambda response: response.request.method == "DELETE") as deleting:
+        page.get_by_role("button", name="Sign out").click()
+    assert deleting.value.status == 200
+    expect(page.locator("#toast")).to_be_hidden()
+    assert "A private matter" not in page.content()
+    headers = {"Authorization": f"Bearer {token}"}
+    assert server.pool.request("GET", f"{server.url}/api/chat/sessions/{chat}", headers=headers).status == 404
+
+
 def test_somebody_else_who_signs_in_after_an_expiry_sees_nothing_of_the_first(
     start_server: StartServer, open_page: OpenPage, transport: str
 ) -> None:
