@@ -76,7 +76,7 @@ def read_cursor(text: str | None) -> tuple[str, str] | None:
 
 def markdown(session: Session, messages: Sequence[Message]) -> str:
     """A session to read: a heading a message, then its text."""
-    parts = [f"# {session.title or 'Untitled'}"]
+    parts = [f"# {' '.join((session.title or '').split()) or 'Untitled'}"]
     if session.system:
         parts += ["## System", session.system]
     for message in messages:

@@ -46,7 +46,11 @@ export class Conversation {
     this.drawer = drawer;
     this.scroll = scroll;
     this.settings = settings;
-    addEventListener("pagehide", () => this.#keepWaiting());
+    addEventListener("pagehide", () => {
+      this.#keepUnsent();
+      // Nobody knows yet whether the server has it.
+      if (this.#run && !this.#run.streamId) this.#keep(this.#run.session, this.#run.exchange.text);
+    });
   }
 
   /** Changes to a session, null for a new one. `except` is a stream that cannot be followed. */
@@ -131,7 +135,7 @@ export class Conversation {
   // The answer runs on; a question that has not been handed over yet is, first.
   #leave() {
     this.#visit.abort();
-    this.#keepWaiting();
+    this.#keepUnsent();
     this.#dropUnsent();
     const run = this.#run;
     this.#run = null;
@@ -213,9 +217,11 @@ export class Conversation {
     exchange.element.remove();
   }
 
-  // What waits for its turn must not be lost with the page.
-  #keepWaiting() {
+  // What waits for its turn must not be lost with the page, nor what a question was to be changed to.
+  #keepUnsent() {
+    const edited = this.#said.path.find(({ draft, text }) => draft !== null && draft !== text);
     if (this.#unsent?.waits) this.#keep(this.#unsent.session, this.#unsent.exchange.text);
+    if (edited) this.#keep(this.session, edited.draft);
   }
 
   // A chat that is not listed could not be found again.

@@ -39,6 +39,7 @@ export class Drawer {
     identity.addEventListener("leave", () => {
       this.#finish();
       untoast();
+      this.#search.value = "";
     });
     narrow.addEventListener("change", () => this.#open(false));
     this.#open(false);

@@ -4,6 +4,9 @@ import { Pace, ofDone, remark } from "./figures.js";
 import { Answer } from "./render.js";
 import { stop } from "./transport.js";
 
+// After so many tries in vain the person is told what may be the matter.
+const PATIENCE = 6;
+
 export class Run {
   streamId = null;
   /** What it is the answer of. */
@@ -13,7 +16,8 @@ export class Run {
   answer = new Answer();
   #controller = new AbortController();
   #pace;
-  #lost = false;
+  // How often in a row.
+  #lost = 0;
   #stopping = false;
 
   /** `owner` is told `started(run)`, `line(run, sentence)`, `refused(run, event)`, `gone(run)`, `locked(run)`,
@@ -78,15 +82,15 @@ export class Run {
   }
 
   _lost() {
-    this.answer.line("reconnecting…");
+    this.answer.line(this.#lost < PATIENCE ? "reconnecting…" : "reconnecting… Is there a network? Nothing of the answer is lost.");
     if (!this.#lost) this.owner.line(this, "The connection is lost; reconnecting");
-    this.#lost = true;
+    this.#lost++;
   }
 
   _back() {
     this.answer.line("");
     if (this.#lost) this.owner.line(this, "Connected again");
-    this.#lost = false;
+    this.#lost = 0;
   }
 
   _done(event) {

@@ -17,7 +17,7 @@ export const newId = randomId;
 export function list() {
   try {
     const kept = JSON.parse(shelf().get(KEY) || "[]");
-    return Array.isArray(kept) ? kept.filter((each) => ID.test(each?.id)) : [];
+    return Array.isArray(kept) ? kept.filter(isEntry) : [];
   } catch {
     return [];
   }
@@ -103,6 +103,8 @@ export function idFrom(hash) {
 export const link = (id) => `#/s/${id}`;
 
 const path = (id) => `/api/chat/sessions/${encodeURIComponent(id)}`;
+
+const isEntry = (each) => ID.test(each?.id) && typeof each.title === "string" && !Number.isNaN(Date.parse(each.at));
 
 const shelf = () => (identity.token === null ? local : tab);
 

@@ -41,11 +41,11 @@ export class Shortcuts {
 
   #pressed(event) {
     const isMod = isApple ? event.metaKey : event.ctrlKey;
-    if (event.isComposing || event.altKey || document.querySelector("dialog[open]")) return;
+    if (event.isComposing || event.altKey || document.querySelector("dialog[open], :popover-open")) return;
     const writes = event.target.closest?.("input, textarea, select");
     for (const { key, act, mod, shift } of this.#known) {
       if (event.key.toLowerCase() !== key.toLowerCase() || isMod !== mod) continue;
-      if (mod ? event.shiftKey !== shift : writes && key !== "Escape") continue;
+      if (mod ? event.shiftKey !== shift : writes && (key !== "Escape" || event.target.type === "search")) continue;
       if (act(event) === false) continue;
       event.preventDefault();
       return;

@@ -118,6 +118,19 @@ def test_back_does_not_lead_into_a_deleted_chat(server: Server, open_page: OpenP
     expect(page.locator(".question")).to_have_text("Here and gone")
 
 
+def test_a_list_that_somebody_broke_is_no_obstacle(server: Server, open_page: OpenPage) -> None:
+    page = open_page(server.url).page
+    talk(page, "Still here")
+    page.evaluate("""() => {
+        const kept = JSON.parse(localStorage["parley.sessions"]);
+        const broken = [null, 7, { id: "a" }, { id: "b", title: 5, at: "?" }];
+        localStorage["parley.sessions"] = JSON.stringify([...broken, ...kept]);
+    }""")
+    page.reload()
+    page.get_by_role("searchbox").fill("still")
+    expect(page.locator(".session-link")).to_have_text("Still here")
+
+
 def test_a_chat_that_cannot_be_deleted_comes_back(server: Server, open_page: OpenPage) -> None:
     page = open_page(server.url).page
     talk(page, "Not to be moved")

@@ -103,6 +103,24 @@ def test_editing_can_be_left_and_begun_from_the_keyboard(server: Server, open_pa
     expect(versions(page)).to_have_text("2/2")
 
 
+def test_an_edit_that_is_left_behind_waits_in_the_box(server: Server, open_page: OpenPage) -> None:
+    page = open_page(server.url).page
+    box = page.get_by_role("textbox", name="Your message")
+    ask(page, "[[demo echo]] as it was")
+    finished(page)
+    box.press("ArrowUp")
+    page.get_by_role("textbox", name="Your question").fill("[[demo echo]] as it was to be")
+    page.reload()
+    expect(box).to_have_value("[[demo echo]] as it was to be")
+    box.fill("")
+    box.press("ArrowUp")
+    page.get_by_role("textbox", name="Your question").fill("[[demo echo]] once more")
+    page.get_by_role("link", name="New chat").first.click()
+    expect(box).to_have_value("")
+    page.locator(".session-link").first.click()
+    expect(box).to_have_value("[[demo echo]] once more")
+
+
 def test_an_answer_that_broke_off_is_tried_again_in_its_place(
     share_server: StartServer, open_page: OpenPage
 ) -> None:
