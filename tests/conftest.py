@@ -26,6 +26,8 @@ FIRST = (
     "bench/test_bench.py",
     "server/test_reference.py",
     "browser/test_coming_back.py",
+    "browser/test_everyone.py",
+    "browser/test_never_lost.py",
     "browser/test_transports.py",
     "test_docs.py",
     "browser/test_signing_in.py",

@@ -100,7 +100,8 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
         visits.append(Visit(context.new_page(), url))
         visits[-1].watch()
         if transport != "auto":
-            context.add_init_script(f"localStorage['parley.transport'] ??= '{transport}'")
+            chosen = f"localStorage['parley.transport'] ??= '{transport}'"
+            context.add_init_script(f"if (location.pathname === '/') {chosen}")
         visits[-1].page.goto(url)
         return visits[-1]
 

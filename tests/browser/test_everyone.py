@@ -38,11 +38,9 @@ def violations(page: Page) -> list[str]:
     "screen",
     [
         {**DESKTOP, "color_scheme": "light"},
-        {**DESKTOP, "color_scheme": "dark"},
-        {**PHONE, "color_scheme": "light"},
         {**PHONE, "color_scheme": "dark"},
     ],
-    ids=["desktop light", "desktop dark", "phone light", "phone dark"],
+    ids=["desktop light", "phone dark"],
 )
 def test_no_state_of_the_page_violates_the_guidelines(
     share_server: StartServer, open_page: OpenPage, screen: dict[str, Any]
@@ -139,10 +137,10 @@ def test_everything_can_be_done_with_the_keyboard(server: Server, open_page: Ope
     keys.press("Escape")
     keys.press("/")
     expect(page.get_by_role("textbox", name="Your message")).to_be_focused()
-    keys.type(counting(2000, per_second=50))
+    keys.type("[[demo tps=10]] slowly")
     keys.press("Enter")
-    wait_for_words(page, 5)
-    page.get_by_role("searchbox").fill("word")
+    expect(page.locator(".answer.live h2")).to_be_visible()
+    page.get_by_role("searchbox").fill("key")
     keys.press("Escape")
     expect(page.get_by_role("searchbox")).to_have_value("")
     page.get_by_role("button", name="More of").first.click()

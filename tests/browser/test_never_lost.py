@@ -14,6 +14,9 @@ from tests.conftest import StartServer
 
 pytestmark = pytest.mark.browser
 
+RUNTIMES = ("gevent",)
+"""test_transports and test_coming_back try both."""
+
 SCREENS = {
     "desktop": {"viewport": {"width": 1280, "height": 800}},
     "phone": {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},

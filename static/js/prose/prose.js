@@ -56,7 +56,10 @@ export class Prose {
 
   /** Draws for as long; true if nothing is left to do. */
   work(until) {
-    for (const [parent, dropped] of this.#blocks.untry()) this.#ghosts.set(parent, dropped);
+    for (const [parent, dropped] of this.#blocks.untry()) {
+      // Those of the time before stand there still, if there was no time to draw what takes their place.
+      this.#ghosts.set(parent, [...(this.#ghosts.get(parent) ?? []), ...dropped]);
+    }
     for (let isAll = this.#isClosed; !isAll; ) {
       isAll = this.#readSome();
       if (isAll) this.#readEnd();
