@@ -10,9 +10,11 @@ from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
 from backend.runtime import LIBRARIES
+from backend.stores.redis.streams import CLOCKS_APART_S
 from tests.chromium import ARGS, CHROMIUM
 from tests.fakes.runtime import ThreadRuntime
 from tests.postgres import Postgres
+from tests.programs import until
 from tests.redises import Cluster, Redis, cluster
 from tests.servers import Server, Service, servers, several
 from tests.stores.kinds import KINDS, Stores
@@ -146,6 +148,14 @@ def redis_url(redis_server: Redis) -> str:
     """The shared Redis, emptied."""
     redis_server.flush()
     return redis_server.url
+
+
+@pytest.fixture
+def older_redis_url(redis_server: Redis, redis_url: str) -> str:
+    """That of one that has surely run since before any answer of the test's began, also by clocks that are as
+    far apart as may be: only then does anybody go on with what another process has left."""
+    until(lambda: redis_server.info("server")["uptime_in_seconds"] >= CLOCKS_APART_S + 2, "it is old enough")
+    return redis_url
 
 
 @pytest.fixture(scope="session")

@@ -98,10 +98,10 @@ def test_what_a_killed_process_generated_is_settled_by_those_who_end_it(
 
 
 def test_an_answer_that_another_process_goes_on_with_is_paid_for_once_as_a_whole(
-    tmp_path: Path, one_runtime: str, redis_url: str, scripted: Upstream
+    tmp_path: Path, one_runtime: str, older_redis_url: str, scripted: Upstream
 ) -> None:
     env = {"CONTINUE_INTERRUPTED": "1"}
-    with sharing(tmp_path, one_runtime, redis_url, scripted, **env) as ((a, _), books):
+    with sharing(tmp_path, one_runtime, older_redis_url, scripted, **env) as ((a, _), books):
         key = books.team("acme", 100_000, TOKENS)
         message = question()
         chat = asked(a, key, message)

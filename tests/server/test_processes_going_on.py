@@ -50,7 +50,9 @@ def question(what: str = f"{SIZE} tokens every 0.015 s") -> str:
 
 
 @pytest.fixture
-def three(tmp_path: Path, one_runtime: str, redis_url: str, scripted: Upstream) -> Iterator[list[Server]]:
+def three(
+    tmp_path: Path, one_runtime: str, older_redis_url: str, scripted: Upstream
+) -> Iterator[list[Server]]:
     """Three servers of the test's own, on the shared Redis."""
     models = tmp_path / "models.toml"
     models.write_text(MODELS.format(url=scripted.base_url))
@@ -62,7 +64,7 @@ def three(tmp_path: Path, one_runtime: str, redis_url: str, scripted: Upstream) 
         "LEASE_S": str(LEASE_S),
         "DRAIN_S": "1",
     }
-    with processes(tmp_path, 3, redis_url, scripted, one_runtime, **env) as started:
+    with processes(tmp_path, 3, older_redis_url, scripted, one_runtime, **env) as started:
         yield started
 
 
@@ -174,10 +176,10 @@ def test_one_that_is_about_to_stop_leaves_the_others_answers_to_those_who_stay(
 
 
 def test_who_read_it_elsewhere_is_not_taken_for_gone_by_the_one_that_goes_on(
-    tmp_path: Path, one_runtime: str, redis_url: str, scripted: Upstream
+    tmp_path: Path, one_runtime: str, older_redis_url: str, scripted: Upstream
 ) -> None:
     env = {"CONTINUE_INTERRUPTED": "1", "LEASE_S": str(LEASE_S), "DETACH_GRACE": "2", "DEFAULT_MODEL": "demo"}
-    with processes(tmp_path, 2, redis_url, scripted, one_runtime, **env) as (a, b):
+    with processes(tmp_path, 2, older_redis_url, scripted, one_runtime, **env) as (a, b):
         following = ask(a, "[[demo tokens=60 tps=10]] hello", session_id="read")
         elsewhere = resume(b, following.stream_id)
         next_of(following, 10)
