@@ -182,14 +182,10 @@ export class Conversation {
     const shown = before.chosen;
     const exchange = new Exchange(text, before, this.#acts);
     before.add(exchange);
-    this.#hand(exchange, { body, key, shown: isAnew ? shown : null });
-  }
-
-  #hand(exchange, { body, key, shown }) {
-    const run = this.#begin(new Run(this.session, this), exchange);
+    const run = this.#begin(new Run(session, this), exchange);
     this.#redraw();
     this.scroll.toEnd();
-    run.asked = { body, key, shown };
+    run.asked = { body, key, shown: isAnew ? shown : null };
     run.watch(ask(body, key, run.signal));
   }
 
@@ -314,7 +310,7 @@ export class Conversation {
       unsent.exchange.before = this.#said.path.at(-1) ?? this.#said;
       unsent.exchange.before.add(unsent.exchange);
     }
-    const same = stays && [...this.#said.all()].find(({ id }) => id === stays.id);
+    const same = stays && this.#said.all.find(({ id }) => id === stays.id);
     if (same) this.#look(same);
     if (draft !== undefined) {
       if (same) same.edit(draft);

@@ -1,9 +1,9 @@
 // The list of chats, at the side or, on a phone, drawn over the page.
 
+import { element, icon } from "./elements.js";
 import { identity } from "./identity.js";
 import { Menu } from "./menu.js";
 import { notice, toast, untoast } from "./notices.js";
-import { element, icon } from "./render.js";
 import { change, download, forget, link, list, remove } from "./sessions.js";
 
 const UNDO_MS = 8_000;

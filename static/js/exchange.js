@@ -2,8 +2,9 @@
 // was asked anew, with the same words or others, is another version beside the earlier one.
 
 import { copyText } from "./copying.js";
+import { element, icon } from "./elements.js";
 import { ofStored, remarkStored } from "./figures.js";
-import { Answer, element, icon, note } from "./render.js";
+import { Answer, note } from "./render.js";
 
 /** Before all others. */
 export class Beginning {
@@ -13,20 +14,21 @@ export class Beginning {
 
   /** The exchanges that are shown. */
   get path() {
-    return this.chosen ? [this.chosen, ...this.chosen.path] : [];
+    const path = [];
+    for (let each = this.chosen; each; each = each.chosen) path.push(each);
+    return path;
   }
 
   /** Those that come after it, in whichever version. */
-  *all() {
-    for (const each of this.after) {
-      yield each;
-      yield* each.all();
-    }
+  get all() {
+    const found = [...this.after];
+    for (const each of found) found.push(...each.after);
+    return found;
   }
 
   add(exchange) {
     this.after.push(exchange);
-    exchange.choose();
+    this.chosen = exchange;
   }
 
   remove(exchange) {
@@ -214,6 +216,7 @@ export class Exchange extends Beginning {
 export function grow(messages, acts) {
   const beginning = new Beginning();
   const known = new Map();
+  let newest = null;
   for (const message of messages) {
     const before = known.get(message.parent_id);
     if (message.role === "user") {
@@ -221,11 +224,13 @@ export function grow(messages, acts) {
       exchange.id = message.id;
       exchange.before.add(exchange);
       known.set(message.id, exchange);
+      newest = exchange;
     } else if (before) {
       before.store(message);
-      before.choose();
       known.set(message.id, before);
+      newest = before;
     }
   }
+  newest?.choose();
   return beginning;
 }

@@ -4,18 +4,6 @@ import { drawSoon, sliceFrom } from "./drawing.js";
 import { element } from "./elements.js";
 import { Prose } from "./prose/prose.js";
 
-export { element };
-
-export function icon(name) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
-  svg.setAttribute("class", "icon");
-  svg.setAttribute("aria-hidden", "true");
-  use.setAttribute("href", `#icon-${name}`);
-  svg.append(use);
-  return svg;
-}
-
 /** An answer, growing or grown. */
 export class Answer {
   #text = "";

@@ -1,6 +1,6 @@
 // The keyboard: what can be pressed anywhere, and the list of it.
 
-import { element } from "./render.js";
+import { element } from "./elements.js";
 
 const isApple = /Mac|iPhone|iPad/.test(navigator.platform);
 const MOD = isApple ? "⌘" : "Ctrl";
