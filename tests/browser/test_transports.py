@@ -165,7 +165,9 @@ def test_left_to_itself_the_page_takes_the_socket_and_falls_back_where_there_is_
     page.route_web_socket("**/socket.io/**", lambda socket: socket.close())
     page.reload()
     expect(page.locator("#transport")).to_have_value("auto")
+    expect(answer(page)).to_contain_text("the best way there is")
     ask(page, counting(40, per_second=60))
+    expect(answer(page)).to_contain_text("word1 ")
     assert followed(page).split()[-1] == "word40"
     assert "/api/chat/stream" in asked
     assert [each["role"] for each in stored(server, session_id(page))["messages"]] == [
