@@ -1,4 +1,9 @@
-"""Who runs on which core."""
+"""Who runs on which core, and who may interrupt whom there.
+
+Load, upstream and Redis are run as SCHED_BATCH (sched(7)): where one of them shares a core with a server, it
+waits until the server's slice is over. Elsewhere they would have machines of their own, and would take
+nothing from a server in the midst of its work.
+"""
 
 from __future__ import annotations
 
@@ -22,26 +27,32 @@ class Cores:
     @contextmanager
     def at_server(self) -> Iterator[None]:
         """Whatever is started in here has the server's core for itself."""
-        os.sched_setaffinity(0, self.server)
+        _be(self.server, os.SCHED_OTHER)
         try:
             yield
         finally:
-            os.sched_setaffinity(0, self.load)
+            _be(self.load, os.SCHED_BATCH)
 
     @contextmanager
     def together(self) -> Iterator[Cores]:
         """Whatever is started in here has all of them, with everything else."""
         everything = self.server | self.load
-        os.sched_setaffinity(0, everything)
+        _be(everything, os.SCHED_BATCH)
         try:
             yield Cores(everything, everything)
         finally:
-            os.sched_setaffinity(0, self.load)
+            _be(self.load, os.SCHED_BATCH)
 
 
 def split() -> Cores:
     """The cores this process may use; from now on it keeps to the load's."""
     first, *others = sorted(os.sched_getaffinity(0))
     cores = Cores(frozenset({first}), frozenset(others or {first}))
-    os.sched_setaffinity(0, cores.load)
+    _be(cores.load, os.SCHED_BATCH)
     return cores
+
+
+def _be(cores: frozenset[int], policy: int) -> None:
+    """From now on, and all that is started."""
+    os.sched_setaffinity(0, cores)
+    os.sched_setscheduler(0, policy, os.sched_param(0))

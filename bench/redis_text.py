@@ -22,7 +22,8 @@ the workers can have 2 / (1 + h), so that the most they can reach together is A 
 *A* is counted by the worker's own time, not by the clock, so that no moment in which it waited makes the goal
 easier. What others on the machine took of the cores meanwhile is left out of the share, and told. Of as many
 streams in all each of two workers has half, and half as much in each exchange with Redis; of twice as many
-each has what the one had."""
+each has what the one had. Load, upstream and Redis wait until a worker's slice of its core is over
+(`SCHED_BATCH`): on machines of their own they would not interrupt it."""
 
 
 def redis_text(results: Results) -> Iterator[str]:

@@ -13,6 +13,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+TURNS = 4
+"""Everybody else gets so many, at most, before the next call: who has just been answered may have more."""
+
 
 class Gathering(Generic[T]):
     """Hands what is added to `work`: one call after another, each with all that came meanwhile. What
@@ -41,6 +44,15 @@ class Gathering(Generic[T]):
                 self._work(items)
             except Exception:
                 logger.exception("what had gathered could not be done")
+            self._let_gather()
+
+    def _let_gather(self) -> None:
+        """For as long as more comes in each turn."""
+        for _ in range(TURNS):
+            count = len(self._waiting)
+            self._runtime.sleep(0)
+            if len(self._waiting) == count:
+                break
 
     def _take(self) -> list[T]:
         with self._lock:
