@@ -9,12 +9,12 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
-from threading import Lock
 from typing import IO, TypeVar
 
 from backend.chat.errors import Misconfigured, Unavailable
 from backend.chat.ports import Runtime
 from backend.chat.signals import Signal
+from backend.stores.gathering import Gathering
 
 logger = logging.getLogger(__name__)
 
@@ -71,16 +71,14 @@ class Commit:
 class Database:
     """Writes go in the order they were given, as many in one transaction as are waiting (group commit).
 
-    The lock guards `_waiting`. Write-ahead logging with `synchronous=NORMAL`: what
+    Write-ahead logging with `synchronous=NORMAL`: what
     was committed survives the process; a power cut may take the last moments, never the file.
     """
 
     def __init__(self, path: Path, runtime: Runtime) -> None:
         self._path = path
         self._runtime = runtime
-        self._lock = Lock()
-        self._waiting: list[Commit] = []
-        self._committing = False
+        self._gathering = Gathering(self._commit_all, runtime)
         self._committed: Signal = runtime.signal()
         self._readers: deque[sqlite3.Connection] = deque()  # idle; threads take and give them back
         try:
@@ -125,11 +123,7 @@ class Database:
     def post(self, work: Work) -> Commit:
         """Commit soon, after everything given before; who asks does not wait."""
         commit = Commit(work)
-        with self._lock:
-            self._waiting.append(commit)
-            idle, self._committing = not self._committing, True
-        if idle:
-            self._runtime.spawn(self._commit_waiting)
+        self._gathering.add(commit)
         return commit
 
     def close(self) -> None:
@@ -138,19 +132,13 @@ class Database:
             connection.close()
         self._lease.close()
 
-    def _commit_waiting(self) -> None:
-        while True:
-            with self._lock:
-                commits, self._waiting = self._waiting, []
-                if not commits:
-                    self._committing = False
-                    return
-            self._runtime.offload(lambda commits=commits: self._commit(commits))  # type: ignore[misc]
-            for commit in commits:
-                if commit.error is not None:
-                    logger.error("the session database cannot be written: %s", commit.error)
-                commit.done = True
-            self._committed.notify()
+    def _commit_all(self, commits: list[Commit]) -> None:
+        self._runtime.offload(lambda: self._commit(commits))
+        for commit in commits:
+            if commit.error is not None:
+                logger.error("the session database cannot be written: %s", commit.error)
+            commit.done = True
+        self._committed.notify()
 
     def _commit(self, commits: list[Commit]) -> None:
         """All in one transaction; when that fails, one by one, so that each fails for itself. Whatever
