@@ -15,10 +15,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """One core for the server, all others for who loads it; with a single one they share it."""
+    """One core for the server, all others for who loads it; with a single one they share it. `policy` is how
+    the server is scheduled."""
 
     server: frozenset[int]
     load: frozenset[int]
+    policy: int = os.SCHED_OTHER
 
     @property
     def shared(self) -> bool:
@@ -27,7 +29,7 @@ class Cores:
     @contextmanager
     def at_server(self) -> Iterator[None]:
         """Whatever is started in here has the server's core for itself."""
-        _be(self.server, os.SCHED_OTHER)
+        _be(self.server, self.policy)
         try:
             yield
         finally:

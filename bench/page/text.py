@@ -11,8 +11,8 @@ from bench.page.opening import View
 from bench.page.results import LONG_MS, Answer, PageResults
 from bench.tables import brief, number, table
 
-TEXT = """{day}, `make bench-page`: the chat page in Chromium, with a real server (`memory://`) on the same
-cores and answers of the demo model over SSE.
+TEXT = """{day}, `make bench-page`: the chat page in Chromium, with answers of the demo model over SSE. A
+real server (`memory://`) is on the same cores, and takes what the browser leaves.
 
 {goals}
 

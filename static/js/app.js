@@ -7,6 +7,7 @@ import { Drawer } from "./drawer.js";
 import { insist } from "./http.js";
 import { identity } from "./identity.js";
 import { entitle, notice } from "./notices.js";
+import { rehearse } from "./render.js";
 import { Follower } from "./scroll.js";
 import { idFrom, link, merge } from "./sessions.js";
 import { Settings } from "./settings.js";
@@ -74,6 +75,7 @@ for (const link of document.querySelectorAll('a[href="#/"]')) {
 conversation.show(idFrom(location.hash));
 composer.focus();
 drawChats();
+(window.requestIdleCallback ?? setTimeout)(rehearse);
 // Without it the choice of a model is the server's own.
 insist("GET", "/api/status").then(({ models }) => composer.models(models), () => {});
 

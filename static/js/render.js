@@ -4,6 +4,8 @@ import { drawSoon, sliceFrom } from "./drawing.js";
 import { element } from "./elements.js";
 import { Prose } from "./prose/prose.js";
 
+const REHEARSAL = "# One\n\nTwo **three** `four` [five](#six).\n\n- seven\n\n1. eight\n\n> nine\n\n|a|b|\n|-|-|\n|c|d|\n\n```\nten\n```\n";
+
 /** An answer, growing or grown. */
 export class Answer {
   #text = "";
@@ -86,6 +88,15 @@ export class Answer {
     }
     return isDone;
   };
+}
+
+/** Draws a bit of everything to nobody's eyes, so that the first answer need not wait for what draws it to be
+    compiled. */
+export function rehearse() {
+  const prose = new Prose(element("div"), () => {});
+  prose.append(REHEARSAL);
+  prose.end();
+  prose.work(Infinity);
 }
 
 /** A short sentence with a button: `{label, act}` of what to do about it. With `afterS` that is possible only

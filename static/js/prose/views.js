@@ -9,6 +9,8 @@ import { Piecewise } from "./pieces.js";
 import { withoutDefinitions } from "./references.js";
 import { cells } from "./rows.js";
 
+// So many rows of a table are a body, so that the layout of those before is not looked at again.
+const BODY_ROWS = 50;
 const TASK = /^\[([ xX])\](?=\s+\S)/;
 
 /** The view of a block; `kind` tells whether it may go on as another's. */
@@ -85,7 +87,7 @@ class Table {
   bodyFor({ data: { isHead } }) {
     const tag = isHead ? "thead" : "tbody";
     const last = this.#table.lastChild;
-    if (last?.localName === tag) return last;
+    if (last?.localName === tag && last.childElementCount < BODY_ROWS) return last;
     return this.#table.appendChild(element(tag));
   }
 
