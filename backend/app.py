@@ -138,7 +138,10 @@ def build(
     chat_limits = chat.ChatLimits(
         config.max_message_chars, config.max_answer_tokens, config.partial_max_chars
     )
-    about = ops.About(__version__, runtime.name, store_kind, tuple(catalog.names), catalog.default)
+    image_hosts = sorted(config.image_hosts)
+    about = ops.About(
+        __version__, runtime.name, store_kind, tuple(catalog.names), catalog.default, tuple(image_hosts)
+    )
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.url_map.merge_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]
@@ -164,7 +167,7 @@ def build(
             lambda: described(runtime, config, "asyncapi", urlsplit(config.url()).netloc),
         )
     )
-    app.register_blueprint(pages.blueprint(ROOT / "static"))
+    app.register_blueprint(pages.blueprint(ROOT / "static", image_hosts))
     socket_limits = SocketLimits(
         config.max_body_bytes,
         config.workers == 1,

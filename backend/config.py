@@ -19,6 +19,7 @@ from backend.values import (
     SHARED_STORES,
     database,
     hosts,
+    image_hosts,
     log_format,
     log_level,
     one_of,
@@ -57,6 +58,7 @@ class Config:
     call_lease_s: float = variable("CALL_LEASE_S", some_seconds, 120.0)
     allowed_hosts: frozenset[str] = variable("ALLOWED_HOSTS", hosts, frozenset())
     cors_origins: frozenset[str] = variable("CORS_ORIGINS", origins, frozenset())
+    image_hosts: frozenset[str] = variable("IMAGE_HOSTS", image_hosts, frozenset())
     auth: str = variable("AUTH", one_of("optional", "required", "off"), "optional")
     jwt_algorithm: str = variable("JWT_ALGORITHM", one_of("HS256", "RS256", "ES256", "EdDSA"), "HS256")
     jwt_secret: str | None = variable("JWT_SECRET", str, None, secret=True)

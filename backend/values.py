@@ -115,3 +115,12 @@ def origins(text: str) -> frozenset[str]:
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query:
             raise ValueError("a comma list of origins such as https://chat.example.org")
     return found
+
+
+def image_hosts(text: str) -> frozenset[str]:
+    """As sources of a content security policy."""
+    found = names(text)
+    source = re.compile(r"https:|https?://(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*(:[0-9]{1,5})?")
+    if not all(source.fullmatch(name) for name in found):
+        raise ValueError("a comma list such as https://img.example.org or https://*.example.org, or https:")
+    return found

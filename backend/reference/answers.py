@@ -244,6 +244,8 @@ class Status(Shape):
     version: str
     runtime: str
     models: list[StatusModel]
+    image_hosts: list[str]
+    """As in a content security policy: what the chat page may show images of when its reader asks."""
     stores: StatusStores
     counts: StatusCounts
     uptime_s: float

@@ -23,6 +23,7 @@ class About:
     store: str
     models: tuple[str, ...]
     default_model: str
+    image_hosts: tuple[str, ...]
 
 
 def blueprint(
@@ -49,6 +50,7 @@ def blueprint(
             "version": about.version,
             "runtime": about.runtime,
             "models": models,
+            "image_hosts": about.image_hosts,
             "stores": {"sessions": about.store, "streams": about.store},
             "counts": {"live_streams": engine.live_count},
             "uptime_s": round(monotonic() - started_s, 1),

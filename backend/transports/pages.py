@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterable
 from pathlib import Path
 
 from flask import Blueprint, Response, abort, request, send_from_directory
 
-CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        "font-src 'self'",
-        "connect-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-        "trusted-types dompurify",
-    )
-)
-
 COMPRESSIBLE = ("text/html", "text/css", "text/javascript", "image/svg+xml")
 
 
-def blueprint(static: Path) -> Blueprint:
+def content_security_policy(image_hosts: Iterable[str]) -> str:
+    """Nothing from elsewhere, except images of these."""
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            " ".join(("img-src 'self' data:", *image_hosts)),
+            "font-src 'self'",
+            "connect-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types dompurify",
+        )
+    )
+
+
+def blueprint(static: Path, image_hosts: Iterable[str]) -> Blueprint:
     door = Blueprint("pages", __name__)
+    policy = content_security_policy(image_hosts)
     squeezed: dict[str, bytes] = {}
     """By entity tag, which a file has however it is asked for."""
 
@@ -54,7 +59,7 @@ def blueprint(static: Path) -> Blueprint:
         response.make_conditional(request, accept_ranges=True, complete_length=response.content_length)
         if response.status_code == 412:
             abort(412)  # it would carry the file all the same
-        response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+        response.headers["Content-Security-Policy"] = policy
         response.headers["Referrer-Policy"] = "no-referrer"
         response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
         return response

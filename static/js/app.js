@@ -6,6 +6,7 @@ import { copyOnClick } from "./copying.js";
 import { Drawer } from "./drawer.js";
 import { insist } from "./http.js";
 import { identity } from "./identity.js";
+import { allowImages, showOnClick } from "./images.js";
 import { entitle, notice } from "./notices.js";
 import { rehearse } from "./render.js";
 import { Follower } from "./scroll.js";
@@ -52,6 +53,7 @@ identity.addEventListener("change", ({ detail }) => {
 });
 
 copyOnClick($("messages"));
+showOnClick($("messages"));
 
 $("empty").addEventListener("click", (event) => {
   const example = event.target.closest("button.example");
@@ -76,8 +78,11 @@ conversation.show(idFrom(location.hash));
 composer.focus();
 drawChats();
 (window.requestIdleCallback ?? setTimeout)(rehearse);
-// Without it the choice of a model is the server's own.
-insist("GET", "/api/status").then(({ models }) => composer.models(models), () => {});
+// Without it the choice of a model is the server's own, and no image is shown.
+insist("GET", "/api/status").then(({ models, image_hosts }) => {
+  composer.models(models);
+  allowImages(image_hosts);
+}, () => {});
 
 /** Those that are known here, and then those that the server lists. */
 function drawChats() {

@@ -3,6 +3,7 @@
 
 import DOMPurify from "../vendor/dompurify/purify.es.js";
 import { Lexer, Marked, Parser } from "../vendor/marked/marked.esm.js";
+import { offer } from "./images.js";
 
 // Bare tags people mean when they write them; with an attribute they are text like the rest.
 const BARE = "br|b|i|em|strong|sub|sup|kbd|mark|s|u|details|summary";
@@ -17,6 +18,7 @@ const ANSWER = {
   ALLOW_ARIA_ATTR: false,
   RETURN_DOM_FRAGMENT: true,
 };
+const SPANS = ["math", "image"];
 const COLOURS = { ALLOWED_TAGS: ["span"], ALLOWED_ATTR: ["class"], RETURN_DOM_FRAGMENT: true };
 
 // Formulas are shown as they were written: emphasis and escapes would mangle them. A dollar before a space, or at a
@@ -42,7 +44,7 @@ const marked = new Marked({
   renderer: {
     html: ({ text }) => bare(text),
     // Loading it would tell its host who reads what, and when.
-    image: ({ href, text }) => `<a href="${escaped(href)}">${escaped(text || href)}</a>`,
+    image: ({ href, text }) => `<span class="image"><a href="${escaped(href)}">${escaped(text || href)}</a></span>`,
   },
   hooks: { emStrongMask: (text) => text.replace(FORMULAS, (formula) => "a".repeat(formula.length)) },
   extensions: [{
@@ -70,6 +72,7 @@ export function inline(text, links) {
   if (!SPECIAL.test(text)) return plain(text);
   const fragment = sanitise(Parser.parseInline(lexed(text, links), marked.defaults));
   for (const link of fragment.querySelectorAll("a")) secure(link);
+  for (const image of fragment.querySelectorAll("span.image")) offer(image);
   return fragment;
 }
 
@@ -130,7 +133,7 @@ export function htmlSeam(text) {
 export function sanitise(markup) {
   const fragment = DOMPurify.sanitize(markup, ANSWER);
   for (const element of fragment.querySelectorAll("[class]")) {
-    if (!(element.localName === "span" && element.className === "math")) element.removeAttribute("class");
+    if (!(element.localName === "span" && SPANS.includes(element.className))) element.removeAttribute("class");
   }
   return fragment;
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
+from tests.conftest import StartServer
 from tests.server.test_framing import HOST, wired
 from tests.servers import ROOT, Server
 
@@ -38,6 +39,14 @@ def test_files_come_compressed_to_who_takes_that_and_the_pages_are_light(server:
         whole += len(plain.data)
         compressed += len(squeezed.data)
     assert compressed < whole / 2
+
+
+def test_the_pages_policy_and_the_status_name_the_hosts_of_images(start_server: StartServer) -> None:
+    hosts = ["https://*.example.org:8443", "https://img.example.org"]
+    server = start_server(IMAGE_HOSTS=", ".join(reversed(hosts)))
+    policy = get(server).headers["Content-Security-Policy"]
+    assert f"; img-src 'self' data: {' '.join(hosts)}; " in policy
+    assert server.pool.request("GET", f"{server.url}/api/status").json()["image_hosts"] == hosts
 
 
 def test_what_is_known_is_not_sent_again_compressed_or_not(server: Server) -> None:
