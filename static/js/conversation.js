@@ -2,13 +2,13 @@
 
 import { keepDraft } from "./composer.js";
 import { Beginning, Exchange, grow } from "./exchange.js";
-import { randomId } from "./http.js";
 import { announce, entitle, notice, withdraw } from "./notices.js";
 import { Others } from "./others.js";
 import { Answer } from "./render.js";
 import { Run } from "./run.js";
 import * as sessions from "./sessions.js";
 import { ask, follow } from "./transport.js";
+import { Unsent } from "./unsent.js";
 
 const TITLE_CHARS = 60;
 const NOT_SIGNED_IN = "You are not signed in.";
@@ -31,8 +31,7 @@ export class Conversation {
   #newest = null;
   // The last message in view, if its id is known.
   #last = null;
-  // A refused question stands there until another takes its place.
-  #unsent = null;
+  #unsent = new Unsent();
   #place = document.getElementById("messages");
   #empty = document.getElementById("empty");
   #acts = {
@@ -86,7 +85,7 @@ export class Conversation {
   /** Somebody else may be sitting here now. */
   forget() {
     this.#run?.detach();
-    this.#dropUnsent();
+    this.#unsent.drop();
     sessions.forgetAll();
     this.composer.forget();
     history.replaceState(null, "", "#/");
@@ -95,7 +94,7 @@ export class Conversation {
 
   send(text) {
     const last = this.#said.path.at(-1) ?? this.#said;
-    this.#ask(text, this.#unsent ? this.#unsent.exchange.before : last);
+    this.#ask(text, this.#unsent.before ?? last);
   }
 
   stop() {
@@ -118,7 +117,7 @@ export class Conversation {
 
   /** Change the last question. */
   editLast() {
-    if (!this.#run && !this.#unsent) this.#said.path.at(-1)?.edit();
+    if (!this.#run && !this.#unsent.is) this.#said.path.at(-1)?.edit();
   }
 
   /** Why the instructions for this chat were refused; empty if they were not. */
@@ -136,7 +135,7 @@ export class Conversation {
   #leave() {
     this.#visit.abort();
     this.#keepUnsent();
-    this.#dropUnsent();
+    this.#unsent.drop();
     const run = this.#run;
     this.#run = null;
     this.#busy(false);
@@ -173,9 +172,8 @@ export class Conversation {
       parent_id: before === (this.#newest ?? this.#said) ? undefined : (before.lastId ?? null),
       partial: false,
     });
-    // The very same question again, after nobody knows what became of it, must keep its key.
-    const key = this.#unsent?.body === body ? this.#unsent.key : randomId();
-    this.#dropUnsent();
+    const key = this.#unsent.keyFor(body);
+    this.#unsent.drop();
     this.session = session;
     this.#empty.hidden = true;
     notice("");
@@ -204,19 +202,10 @@ export class Conversation {
     run.watch(follow(streamId, 0, run.signal));
   }
 
-  /** Takes a refused question away. */
-  #dropUnsent() {
-    const exchange = this.#unsent?.exchange;
-    this.#unsent = null;
-    if (!exchange) return;
-    exchange.before.remove(exchange);
-    exchange.element.remove();
-  }
-
   // What waits for its turn must not be lost with the page, nor what a question was to be changed to.
   #keepUnsent() {
     const edited = this.#said.path.find(({ draft, text }) => draft !== null && draft !== text);
-    if (this.#unsent?.waits) this.#keep(this.#unsent.session, this.#unsent.exchange.text);
+    if (this.#unsent.atRisk) this.#keep(...this.#unsent.atRisk);
     if (edited) this.#keep(this.session, edited.draft);
   }
 
@@ -255,7 +244,7 @@ export class Conversation {
 
   #turn(exchange) {
     if (this.#run) return;
-    this.#dropUnsent();
+    this.#unsent.drop();
     exchange.before.chosen = exchange;
     this.#redraw();
     exchange.element.scrollIntoView({ block: "nearest" });
@@ -297,19 +286,13 @@ export class Conversation {
 
   // What others have said does not take a reader away from an earlier version, nor what they are writing.
   #refill(session) {
-    const unsent = this.#unsent;
     const { path } = this.#said;
     const edited = path.find(({ draft }) => draft !== null);
-    const stays = edited ?? (path.at(-1) === this.#newest || unsent ? null : path.at(-1));
+    const stays = edited ?? (path.at(-1) === this.#newest || this.#unsent.is ? null : path.at(-1));
     const draft = edited?.draft;
-    this.#unsent = null;
     this.#place.replaceChildren();
     this.#fill(session, null);
-    if (unsent) {
-      this.#unsent = unsent;
-      unsent.exchange.before = this.#said.path.at(-1) ?? this.#said;
-      unsent.exchange.before.add(unsent.exchange);
-    }
+    this.#unsent.move(this.#said.path.at(-1) ?? this.#said);
     const same = stays && this.#said.all.find(({ id }) => id === stays.id);
     if (same) this.#look(same);
     if (draft !== undefined) {
@@ -415,16 +398,17 @@ export class Conversation {
   }
 
   #refuse(run, sentence, afterS = null) {
-    const { exchange, asked: { body, key, shown } } = run;
+    const { exchange, asked } = run;
+    const { shown } = asked;
     const { text, before } = exchange;
     if (run !== this.#run) {
       this.#keep(run.session, text);
       return;
     }
-    this.#unsent = { exchange, body, key, session: run.session };
+    this.#unsent.hold(exchange, asked, run.session);
     if (shown) {
       // An earlier version is worth more than a question that was not taken.
-      this.#dropUnsent();
+      this.#unsent.drop();
       before.chosen = shown;
       this.#redraw();
       this.composer.restore(text === shown.text ? "" : text);
@@ -446,19 +430,19 @@ export class Conversation {
   /** It goes out by itself when there is room for it. */
   #wait(run, seconds) {
     const { exchange, asked } = run;
-    this.#unsent = { exchange, ...asked, session: run.session, waits: true };
+    this.#unsent.hold(exchange, asked, run.session, { waits: true });
     exchange.refuse("wait", "Many questions in a short time: this one is sent in", {
       label: "Do not send",
       afterS: seconds,
       act: () => {
         const { text, before } = exchange;
-        this.#dropUnsent();
+        this.#unsent.drop();
         if (asked.shown) before.chosen = asked.shown;
         this.#redraw();
         this.composer.restore(asked.shown?.text === text ? "" : text);
       },
       then: () => {
-        if (this.#unsent?.exchange !== exchange || this.#run) return;
+        if (!this.#unsent.holds(exchange) || this.#run) return;
         this.#ask(exchange.text, exchange.before, { isAnew: Boolean(asked.shown) });
       },
     });
