@@ -12,7 +12,7 @@ run: $(VENV)/.run $(if $(filter gevent,$(RUNTIME)),$(VENV)/.gevent)
 
 # With PYTHONDONTWRITEBYTECODE each of its processes would have to compile all tests, each time.
 test: $(VENV)/.dev tests/node/node_modules/.done chromium compiler redis nginx haproxy
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 # Kills, freezes, ends and cuts off servers, Redis and nginx under readers who come back, and checks that what they
 # get is exact: SEEDS=200 of 100 readers, in half an hour. `SOAK="--seed 7"` repeats one and tells all of it.
@@ -69,13 +69,17 @@ bench/node_modules/.done: bench/package-lock.json
 	npm ci --prefix bench --silent --no-audit --no-fund
 	@touch $@
 
-# Chromium for the page's tests: the system's, else Debian's.
+# Chromium for the page's tests: CHROMIUM=<path>, the system's, else Debian's; without its windows, where it comes so.
 .PHONY: chromium
 chromium:
-	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; { \
-		echo "Chromium is missing; installing it with apt-get"; \
-		(apt-get update -qq && apt-get install -y -qq chromium) || { \
-			echo "Install Chromium (apt-get install chromium) and run make test again" >&2; exit 1; }; }
+	@[ -n "$$CHROMIUM" ] && exit 0; \
+	for name in chromium-headless-shell chromium chromium-browser google-chrome; do \
+		command -v $$name >/dev/null && exit 0; done; \
+	echo "Chromium is missing; installing it with apt-get"; \
+	{ apt-get update -qq && { \
+		apt-get install -y -qq --no-install-recommends chromium-headless-shell fonts-liberation || \
+		apt-get install -y -qq chromium; }; } || { \
+			echo "Install Chromium (apt-get install chromium) and run make test again" >&2; exit 1; }
 
 # Redis for its store's tests: the wheel in .venv (for some Pythons on Linux), the system's, else Debian's.
 .PHONY: redis

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from shutil import which
 
-CHROMIUM = Path(which("chromium") or which("chromium-browser") or which("google-chrome") or "chromium")
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+"""The first is the same browser without its windows, which takes half as long for a visit."""
+CHROMIUM = Path(os.environ.get("CHROMIUM") or next(filter(None, map(which, NAMES)), NAMES[0]))
 ARGS = [
     "--no-sandbox",
     "--disable-gpu",

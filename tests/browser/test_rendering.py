@@ -190,7 +190,7 @@ def test_blocks_are_those_that_marked_finds(page: Page) -> None:
         const {{ default: purify }} = await import("/static/vendor/dompurify/purify.es.js");
         const renderer = {{
             checkbox: ({{ checked }}) => (checked ? "☑ " : "☐ "),
-            image: ({{ href, text }}) => `<a href="${{href}}">${{text}}</a>`,
+            image: ({{ href, text }}) => `<span><a href="${{href}}">${{text}}</a></span>`,
         }};
         const marked = new Marked({{ renderer }});
         const kept = ["href", "start", "align"];
