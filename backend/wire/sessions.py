@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,11 +76,18 @@ def read_cursor(text: str | None) -> tuple[str, str] | None:
 
 
 def markdown(session: Session, messages: Sequence[Message]) -> str:
-    """A session to read: a heading a message, then its text."""
+    """A session to read: a heading a message, then its text. Where several come after the same one, each says
+    which version it is."""
     parts = [f"# {' '.join((session.title or '').split()) or 'Untitled'}"]
     if session.system:
         parts += ["## System", session.system]
+    versions = Counter(message.parent_id for message in messages)
+    seen = Counter[str | None]()
     for message in messages:
+        place, count = message.parent_id, versions[message.parent_id]
+        seen[place] += 1
+        version = f", version {seen[place]} of {count}" if count > 1 else ""
         ending = "" if message.status == "done" else f" ({message.status})"
-        parts += [f"## {message.role.capitalize()}{ending}", f"*{message.created_at}*", message.content]
+        heading = f"## {message.role.capitalize()}{version}{ending}"
+        parts += [heading, f"*{message.created_at}*", message.content]
     return "\n\n".join(parts) + "\n"

@@ -76,6 +76,7 @@ def test_a_cut_line_is_taken_up_where_it_broke(
     assert [text.strip()] == said(server, session_id(page))
 
 
+@pytest.mark.any_runtime
 def test_a_page_that_is_ahead_of_the_server_takes_over_its_text(
     share_server: StartServer, open_page: OpenPage
 ) -> None:
@@ -97,6 +98,7 @@ def test_a_page_that_is_ahead_of_the_server_takes_over_its_text(
     assert [text.strip()] == said(server, session_id(page))
 
 
+@pytest.mark.any_runtime
 @pytest.mark.parametrize("status", [204, 404, 410])
 def test_an_answer_that_can_no_longer_be_followed_is_shown_as_stored(
     share_server: StartServer, open_page: OpenPage, status: int
@@ -127,6 +129,7 @@ def test_a_question_whose_line_is_lost_is_asked_once(server: Server, open_page: 
     assert [each["role"] for each in stored(server, session_id(page))["messages"]] == ["user", "assistant"]
 
 
+@pytest.mark.any_runtime
 def test_a_question_that_finds_no_line_can_be_taken_back_and_sent_later(
     server: Server, open_page: OpenPage
 ) -> None:
@@ -199,6 +202,7 @@ def test_a_busy_chat_shows_the_answer_it_is_giving(share_server: StartServer, op
     expect(finished(page).locator(".note")).to_have_text("Stopped.")
 
 
+@pytest.mark.any_runtime
 def test_the_event_reader_does_not_care_where_the_bytes_are_cut(server: Server, open_page: OpenPage) -> None:
     page = open_page(server.url).page
     body = (

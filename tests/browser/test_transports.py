@@ -47,6 +47,7 @@ def followed(page: Page) -> str:
     return finished(page).locator(".prose").inner_text()
 
 
+@pytest.mark.any_runtime
 def test_the_choice_is_kept_and_its_library_loaded_when_it_is_needed(
     server: Server, open_page: OpenPage
 ) -> None:
@@ -70,6 +71,7 @@ def test_the_choice_is_kept_and_its_library_loaded_when_it_is_needed(
     assert visit.errors == []
 
 
+@pytest.mark.any_runtime
 def test_a_session_that_was_read_before_an_answer_ended_does_not_hide_it(
     server: Server, open_page: OpenPage
 ) -> None:
@@ -150,6 +152,7 @@ def test_where_websockets_do_not_get_through_it_polls(share_server: StartServer,
     assert [followed(page)] == said(server, session_id(page))
 
 
+@pytest.mark.any_runtime
 def test_left_to_itself_the_page_takes_the_socket_and_falls_back_where_there_is_none(
     share_server: StartServer, open_page: OpenPage
 ) -> None:
@@ -176,6 +179,7 @@ def test_left_to_itself_the_page_takes_the_socket_and_falls_back_where_there_is_
     ] * 2
 
 
+@pytest.mark.any_runtime
 def test_where_no_news_come_one_looks_when_the_page_is_looked_at(server: Server, open_page: OpenPage) -> None:
     page = open_page(server.url).page
     ask(page, "[[demo echo]] to begin with")
@@ -211,6 +215,7 @@ def test_what_is_asked_in_one_tab_appears_in_the_other(
     expect(page.locator(".answer")).to_have_count(3)
 
 
+@pytest.mark.any_runtime
 def test_a_draft_and_a_reader_are_left_alone_when_others_ask(
     start_server: StartServer, open_page: OpenPage
 ) -> None:
@@ -229,6 +234,7 @@ def test_a_draft_and_a_reader_are_left_alone_when_others_ask(
     expect(page.get_by_role("textbox", name="Your message")).to_have_value("half a tho")
 
 
+@pytest.mark.any_runtime
 def test_a_chat_that_others_rename_or_delete_says_so(start_server: StartServer, open_page: OpenPage) -> None:
     server = start_server(DEMO_TOKENS_PER_SECOND="0")
     page = open_page(server.url, transport="socket").page
@@ -261,6 +267,7 @@ def test_a_server_that_is_replaced_is_come_back_to_quietly(
     expect(page.locator(".note.problem")).to_have_count(0)
 
 
+@pytest.mark.any_runtime
 def test_a_refusal_that_names_a_running_answer_does_not_end_it(
     share_server: StartServer, open_page: OpenPage
 ) -> None:
@@ -315,6 +322,7 @@ HEARD = """async (steps) => {
 LIVE = [["token", "five ", 5], ["token", "six seven ", 7], ["token", "eight ", 8], ["end", {"kind": "done"}]]
 
 
+@pytest.mark.any_runtime
 def test_who_has_less_than_came_is_told_the_whole_text_wherever_that_comes(
     server: Server, open_page: OpenPage
 ) -> None:

@@ -18,7 +18,7 @@ from tests.conftest import StartServer
 pytestmark = pytest.mark.server
 
 SEED = int(os.environ.get("SCHEMATHESIS_SEED", "20261121"))
-EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "10"))
+EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "5"))
 LIMIT_S = 300
 NOT_SO = "ensure_resource_availability,allow_header_conformance"
 """404 also says that there is no such model, in a session that is there, and a session that is deleted takes
