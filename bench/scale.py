@@ -28,7 +28,7 @@ class Scale:
     growth: tuple[int, ...] = (100, 500, 1000, 2000)
     growth_tokens: int = 60
     lengths: tuple[int, ...] = (100, 1_000, 10_000, 50_000)
-    length_tokens: int = 20_000
+    length_tokens: int = 100_000
     """At least so many for each length."""
     followers: int = 100
     followed_tokens: int = 50_000

@@ -20,7 +20,7 @@ def measure_lengths(bench: Bench, server: Server, runtime: str) -> dict[str, flo
 
 
 def _answer_us(bench: Bench, server: Server, runtime: str, tokens: int) -> float:
-    answers = max(2, min(bench.scale.length_tokens // tokens, 2 * bench.scale.repeats))
+    answers = max(2, min(bench.scale.length_tokens // tokens, 10 * bench.scale.repeats))
     script = f"tokens={tokens} tps=0"
     seen = loaded(bench, PARLEY_STREAM[runtime], server, script, tokens=tokens, streams=1, total=answers)
     if seen.failed:
