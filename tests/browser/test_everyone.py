@@ -8,30 +8,19 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.axe import violations
 from tests.browser.chat import answer, ask, counting, finished, wait_for_words
 from tests.browser.conftest import OpenPage
 from tests.conftest import StartServer
-from tests.servers import ROOT, Server
+from tests.servers import Server
 
 pytestmark = pytest.mark.browser
 
 RUNTIMES = ("eventlet",)
 """What is seen here does not depend on it: test_transports and test_coming_back try both."""
 
-AXE = ROOT / "tests" / "node" / "node_modules" / "axe-core" / "axe.min.js"
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 DESKTOP = {"viewport": {"width": 1280, "height": 800}}
-
-
-def violations(page: Page) -> list[str]:
-    """What axe finds at the page as it is now."""
-    if not page.evaluate("'axe' in window"):
-        page.evaluate(AXE.read_text())
-    found: dict[str, Any] = page.evaluate(
-        "(tags) => axe.run(document, { runOnly: tags, resultTypes: ['violations'] })", RULES
-    )
-    return [f"{each['id']}: {node['html'][:200]}" for each in found["violations"] for node in each["nodes"]]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Locator, Page, Request, Route, expect
 
+from tests.browser.axe import violations
 from tests.browser.chat import answer, ask, finished
 from tests.browser.conftest import OpenPage, Visit
 from tests.conftest import StartServer
@@ -71,12 +72,14 @@ def test_an_image_is_loaded_when_it_is_asked_for(visit: Visit) -> None:
         expect(prose.get_by_role("link", name="the map")).to_have_attribute("href", IMAGE)
         expect(shows(page)).to_have_attribute("title", "It is loaded from img.test")
         assert host.urls == []
+        assert violations(page) == []
         page.reload()
     shows(page).click()
     image = answer(page).get_by_role("img", name="the map")
     expect(image).to_have_js_property("naturalWidth", 1)
     expect(shows(page)).to_have_count(0)
     expect(answer(page).get_by_role("link", name="the map")).to_be_focused()
+    assert violations(page) == []
     assert host.urls == [IMAGE]
     assert "referer" not in host.asked[0].all_headers()
 
