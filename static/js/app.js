@@ -79,9 +79,9 @@ composer.focus();
 drawChats();
 (window.requestIdleCallback ?? setTimeout)(rehearse);
 // Without it the choice of a model is the server's own, and no image is shown.
-insist("GET", "/api/status").then(({ models, image_hosts }) => {
+insist("GET", "/api/status").then(({ models, image_hosts: hosts = [] }) => {
   composer.models(models);
-  allowImages(image_hosts);
+  allowImages(hosts);
 }, () => {});
 
 /** Those that are known here, and then those that the server lists. */
