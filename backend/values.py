@@ -120,7 +120,11 @@ def origins(text: str) -> frozenset[str]:
 def image_hosts(text: str) -> frozenset[str]:
     """As sources of a content security policy."""
     found = names(text)
-    source = re.compile(r"https:|https?://(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*(:[0-9]{1,5})?")
-    if not all(source.fullmatch(name) for name in found):
-        raise ValueError("a comma list such as https://img.example.org or https://*.example.org, or https:")
+    source = re.compile(r"https:|https?://(\*\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9-]+)*(:([0-9]+))?")
+    for name in found:
+        match = source.fullmatch(name)
+        if match is None or not 0 < int(match[5] or 443) < 65_536:
+            raise ValueError(
+                "a comma list such as https://img.example.org or https://*.example.org, or https:"
+            )
     return found

@@ -90,6 +90,12 @@ export class Composer {
     if (!this.text.trim()) this.text = text;
   }
 
+  /** Puts a question back, before what is being written. */
+  putBack(text) {
+    const begun = this.text.trim();
+    if (!begun.includes(text)) this.text = begun ? `${text}\n\n${begun}` : text;
+  }
+
   busy(is) {
     const hadFocus = document.activeElement === this.#stop;
     this.#busy = is;

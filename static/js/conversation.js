@@ -15,10 +15,13 @@ const NOT_SIGNED_IN = "You are not signed in.";
 // What holds only as long as an answer runs.
 const WAIT = "Wait for the answer, or stop it first.";
 const BUSY = "This chat is still answering another question; yours is kept here.";
+const INSTEAD = "The question that was waiting is in the box again.";
 const ELSEWHERE = "Another version of this chat is being answered.";
 
 export class Conversation {
   session = null;
+  // Whether the server has not taken a question in it yet.
+  #isNew = true;
   #run = null;
   #visit = new AbortController();
   #others = new Others({
@@ -57,6 +60,7 @@ export class Conversation {
     this.#leave();
     const { signal } = (this.#visit = new AbortController());
     this.session = id;
+    this.#isNew = id === null;
     this.#said = new Beginning();
     this.#newest = null;
     this.#place.replaceChildren();
@@ -122,7 +126,7 @@ export class Conversation {
 
   /** Why the instructions for this chat were refused; empty if they were not. */
   async instruct(system) {
-    if (this.session === null) return "";
+    if (this.#isNew) return "";
     try {
       await sessions.change(this.session, { system: system || null });
       return "";
@@ -162,21 +166,24 @@ export class Conversation {
 
   #ask(text, before, { isAnew = false } = {}) {
     const session = this.session ?? sessions.newId();
-    const isNew = this.session === null;
     const body = JSON.stringify({
       message: text,
       session_id: session,
       model: this.composer.model,
-      system: isNew ? this.settings.instructions : undefined,
+      system: this.#isNew ? this.settings.instructions : undefined,
       temperature: this.settings.temperature,
       parent_id: before === (this.#newest ?? this.#said) ? undefined : (before.lastId ?? null),
       partial: false,
     });
     const key = this.#unsent.keyFor(body);
+    const [, waited] = this.#unsent.atRisk ?? [];
     this.#unsent.drop();
     this.session = session;
-    this.#empty.hidden = true;
     notice("");
+    if (waited && waited !== text) {
+      this.composer.putBack(waited);
+      notice(INSTEAD);
+    }
     const shown = before.chosen;
     const exchange = new Exchange(text, before, this.#acts);
     before.add(exchange);
@@ -233,6 +240,7 @@ export class Conversation {
 
   #redraw() {
     const { path } = this.#said;
+    this.#empty.hidden = !this.#isNew || path.length > 0;
     for (const exchange of path) exchange.drawTools();
     const elements = path.map(({ element }) => element);
     // Those that stay are left alone, with what is selected in them.
@@ -343,6 +351,7 @@ export class Conversation {
       return;
     }
     this.#newest = run.exchange;
+    this.#isNew = false;
     this.#others.saw(run.streamId);
     this.#others.attend(run.session, this.#visit.signal);
     if (sessions.idFrom(location.hash) !== run.session) history.pushState(null, "", sessions.link(run.session));
@@ -439,7 +448,7 @@ export class Conversation {
         this.#unsent.drop();
         if (asked.shown) before.chosen = asked.shown;
         this.#redraw();
-        this.composer.restore(asked.shown?.text === text ? "" : text);
+        if (asked.shown?.text !== text) this.composer.putBack(text);
       },
       then: () => {
         if (!this.#unsent.holds(exchange) || this.#run) return;

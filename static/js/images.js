@@ -10,14 +10,15 @@ const asked = new Set();
 
 /** From now on these may be seen: "https://images.example.org", "https://*.example.org", "https:" for all of them. */
 export function allowImages(sources) {
-  allowed = sources;
-  for (const box of document.querySelectorAll("span.image")) offer(box);
+  allowed = sources.map(matcher);
+  offerAll();
 }
 
 /** Has a box with the link to an image also offer to show it, or show it. */
 export function offer(box) {
   const link = box.querySelector("a[href]");
-  if (!link || !isAllowed(new URL(link.href))) return;
+  // What a model writes need not be an address.
+  if (!link || !URL.canParse(link.href) || !isAllowed(new URL(link.href))) return;
   if (asked.has(link.href)) show(box, link);
   else if (!box.querySelector("button")) box.append(" ", button(link));
 }
@@ -28,20 +29,28 @@ export function showOnClick(place) {
     if (!box) return;
     const link = box.querySelector("a");
     asked.add(link.href);
-    show(box, link);
+    offerAll();
     link.focus();
   });
-  // These do not rise.
+  // These two do not rise.
+  place.addEventListener("load", ({ target: image }) => image.classList.remove("loading"), { capture: true });
   place.addEventListener("error", ({ target: image }) => {
-    if (image.localName !== "img" || !image.parentElement?.matches("a")) return;
+    const box = image.closest("span.image");
+    if (!box) return;
     asked.delete(image.parentElement.href);
     image.replaceWith(image.alt);
+    offer(box);
     announce("The image cannot be loaded");
   }, { capture: true });
 }
 
+function offerAll() {
+  for (const box of document.querySelectorAll("span.image")) offer(box);
+}
+
 function show(box, link) {
-  const image = element("img");
+  if (link.querySelector("img")) return;
+  const image = element("img", "loading");
   image.alt = link.textContent;
   image.referrerPolicy = "no-referrer";
   image.src = link.href;
@@ -56,13 +65,13 @@ function button({ href }) {
   return made;
 }
 
-function isAllowed({ protocol, hostname, port }) {
-  return allowed.some((source) => {
-    if (source === protocol) return true;
-    const [scheme, place] = source.split("//");
-    const at = place?.lastIndexOf(":") ?? -1;
-    const host = at < 0 ? place : place.slice(0, at);
-    const isHost = host?.startsWith("*.") ? hostname.endsWith(host.slice(1)) : hostname === host;
-    return isHost && scheme === protocol && port === (at < 0 ? "" : place.slice(at + 1));
-  });
+const isAllowed = (address) => allowed.some((suits) => suits(address));
+
+/** Whether an address is of a source. */
+function matcher(source) {
+  if (!source.includes("//")) return ({ protocol }) => protocol === source;
+  const isAnyBelow = source.includes("//*.");
+  const { protocol, hostname, port } = new URL(source.replace("//*.", "//"));
+  return (address) => address.protocol === protocol && address.port === port
+    && (isAnyBelow ? address.hostname.endsWith(`.${hostname}`) : address.hostname === hostname);
 }

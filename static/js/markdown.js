@@ -43,8 +43,10 @@ const marked = new Marked({
   gfm: true,
   renderer: {
     html: ({ text }) => bare(text),
-    // Loading it would tell its host who reads what, and when.
-    image: ({ href, text }) => `<span class="image"><a href="${escaped(href)}">${escaped(text || href)}</a></span>`,
+    // Loading it would tell its host who reads what, and when. Within a link there can be no other.
+    image: ({ href, text, isLinked }) => isLinked
+      ? escaped(text || href)
+      : `<span class="image"><a href="${escaped(href)}">${escaped(text || href)}</a></span>`,
   },
   hooks: { emStrongMask: (text) => text.replace(FORMULAS, (formula) => "a".repeat(formula.length)) },
   extensions: [{
@@ -70,10 +72,19 @@ function lexed(text, links) {
 /** What stands in a paragraph, as nodes; `links` is what its labels refer to. */
 export function inline(text, links) {
   if (!SPECIAL.test(text)) return plain(text);
-  const fragment = sanitise(Parser.parseInline(lexed(text, links), marked.defaults));
+  const tokens = lexed(text, links);
+  if (text.includes("![")) markLinked(tokens, false);
+  const fragment = sanitise(Parser.parseInline(tokens, marked.defaults));
   for (const link of fragment.querySelectorAll("a")) secure(link);
   for (const image of fragment.querySelectorAll("span.image")) offer(image);
   return fragment;
+}
+
+function markLinked(tokens, isLinked) {
+  for (const token of tokens) {
+    if (token.type === "image") token.isLinked = isLinked;
+    else if (token.tokens) markLinked(token.tokens, isLinked || token.type === "link");
+  }
 }
 
 /** HTML that stands by itself, as the text it is. */

@@ -22,7 +22,7 @@ RUNTIMES = ("eventlet",)
 PNG = b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
-ALLOWED = "https://img.test, https://*.wild.test:8443"
+ALLOWED = "https://img.test:443, https://*.wild.test:8443"
 IMAGE = "https://img.test/map.png"
 
 
@@ -113,6 +113,51 @@ def test_an_image_that_cannot_be_loaded_is_a_link_again(visit: Visit) -> None:
     expect(page.locator("[role=status]", has_text="The image cannot be loaded")).to_have_count(1)
     expect(answer(page).locator("img")).to_have_count(0)
     expect(answer(page).get_by_role("link", name="the map")).to_have_attribute("href", IMAGE)
+    host.gone = False
+    shows(page).click()
+    expect(answer(page).get_by_role("img", name="the map")).to_have_js_property("naturalWidth", 1)
+    assert host.urls == [IMAGE, IMAGE]
+
+
+@pytest.mark.parametrize("hosts", ["", "https:"], ids=["links only", "from anywhere"])
+def test_what_is_no_address_is_no_image_and_leaves_the_rest_alone(
+    start_server: StartServer, open_page: OpenPage, hosts: str
+) -> None:
+    page = open_page(start_server(IMAGE_HOSTS=hosts).url).page
+    images = " ".join(
+        f"![{name}]({url})"
+        for name, url in {
+            "no host": "http://", "port": "https://bad.test:99999/a", "address": "https://[zz]/a",
+            "percent": "https://%/x", "nothing": "https://exa%00mple/",
+        }.items()
+    )  # fmt: skip
+    ask(page, f"[[demo echo]] See {images} and the end.")
+    for _ in ("as it came", "as it is stored"):
+        expect(finished(page).locator(".prose")).to_contain_text("and the end.")
+        expect(answer(page).locator(".prose")).to_contain_text("percent")
+        expect(shows(page)).to_have_count(0)
+        page.reload()
+
+
+def test_an_image_in_a_link_is_its_text(visit: Visit) -> None:
+    page = visit.page
+    ask(
+        page,
+        f"[[demo echo]] [![badge]({IMAGE})](https://target.test/) and [**a ![map]({IMAGE})**](https://b.test/)",
+    )
+    links = finished(page).locator(".prose a").evaluate_all("all => all.map((a) => [a.textContent, a.href])")
+    assert links == [["badge", "https://target.test/"], ["a map", "https://b.test/"]]
+    expect(shows(page)).to_have_count(0)
+
+
+def test_the_same_image_is_shown_in_each_place(visit: Visit) -> None:
+    page, host = visit.page, Host(visit)
+    ask(page, f"[[demo echo]] ![one]({IMAGE}) and\n\n- ![two]({IMAGE})")
+    finished(page)
+    shows(page).last.click()
+    expect(answer(page).get_by_role("img")).to_have_count(2)
+    expect(shows(page)).to_have_count(0)
+    assert set(host.urls) == {IMAGE}
 
 
 def test_an_image_stays_while_the_answer_grows_on(visit: Visit) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import time
+from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.access import signing
 from tests.browser.chat import (
@@ -18,6 +19,7 @@ from tests.browser.chat import (
     new_chat,
     said,
     session_id,
+    stored,
     wait_for_words,
 )
 from tests.browser.conftest import OpenPage
@@ -275,3 +277,52 @@ def test_who_asks_too_often_may_wait_or_take_it_back(
     note.get_by_role("button", name="Do not send").click()
     expect(page.locator(".question")).to_have_text(["the first"])
     expect(box(page)).to_have_value("the second")
+
+
+def test_instructions_for_a_new_chat_hold_for_a_first_question_that_has_to_wait(
+    start_server: StartServer, open_page: OpenPage
+) -> None:
+    server = start_server(RATE_LIMIT="1/second", DEMO_TOKENS_PER_SECOND="0")
+    page = open_page(server.url).page
+    ask(page, "[[demo echo]] before")
+    finished(page)
+    new_chat(page)
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_role("textbox", name="Instructions").fill("Answer in verse")
+    page.get_by_role("button", name="Done").click()
+    bodies: list[Any] = []
+    page.route("**/api/chat/stream", lambda route: limited_once(route, bodies))
+    ask(page, "[[demo echo]] after a while")
+    expect(finished(page)).to_contain_text("after a while")
+    assert len(bodies) == 2
+    assert bodies[0] == bodies[1]
+    assert stored(server, session_id(page))["system"] == "Answer in verse"
+
+
+def limited_once(route: Route, bodies: list[Any]) -> None:
+    """As if there were no room for the first of what is asked."""
+    bodies.append((route.request.post_data_json, route.request.headers["idempotency-key"]))
+    if len(bodies) > 1:
+        route.continue_()
+        return
+    error = {"error": "Too many", "code": 429, "type": "rate_limited", "request_id": "r"}
+    route.fulfill(status=429, json=error, headers={"Retry-After": "2"})
+
+
+def test_a_question_that_waits_is_in_the_box_again_when_another_is_asked(
+    start_server: StartServer, open_page: OpenPage
+) -> None:
+    server = start_server(RATE_LIMIT="1/hour")
+    page = open_page(server.url).page
+    ask(page, "[[demo echo]] before")
+    finished(page)
+    new_chat(page)
+    ask(page, "the first that waits")
+    expect(page.locator(".question .note.wait")).to_be_visible()
+    ask(page, "the second")
+    expect(page.locator(".question", has_text="the second")).to_have_count(1)
+    expect(box(page)).to_have_value("the first that waits")
+    expect(page.locator(".question .note.wait")).to_be_visible()
+    page.get_by_role("button", name="Do not send").click()
+    expect(page.get_by_role("heading", name="What would you like to know?")).to_be_visible()
+    expect(box(page)).to_have_value("the second\n\nthe first that waits")
