@@ -104,9 +104,7 @@ export class Conversation {
   stop() {
     const run = this.#run;
     this.composer.stopping(true);
-    if (!run || run.stop()) return;
-    run.detach();
-    this.#refuse(run, "Not sent.");
+    if (run && !run.stop()) this.unsent(run);
   }
 
   /** Whether there was something to stop. */
@@ -383,6 +381,12 @@ export class Conversation {
   locked(run) {
     run.answer.note("problem", ...this.#locked(run.session));
     this.ended(run, NOT_SIGNED_IN, false);
+  }
+
+  /** It was stopped before the server was heard to have it. */
+  unsent(run) {
+    run.detach();
+    this.#refuse(run, "Not sent.");
   }
 
   unstopped(run, error) {

@@ -21,7 +21,7 @@ export class Run {
   #stopping = false;
 
   /** `owner` is told `started(run)`, `line(run, sentence)`, `refused(run, event)`, `gone(run)`, `locked(run)`,
-      `ended(run, sentence, isBroken)` and `unstopped(run, error)`. `count` is where a joined answer
+      `ended(run, sentence, isBroken)`, `unsent(run)` and `unstopped(run, error)`. `count` is where a joined answer
       was. */
   constructor(session, owner, count = null) {
     this.session = session;
@@ -82,6 +82,10 @@ export class Run {
   }
 
   _lost() {
+    if (this.#stopping && !this.streamId) {
+      this.owner.unsent(this);
+      return;
+    }
     this.answer.line(this.#lost < PATIENCE ? "reconnecting…" : "reconnecting… Is there a network? Nothing of the answer is lost.");
     if (!this.#lost) this.owner.line(this, "The connection is lost; reconnecting");
     this.#lost++;

@@ -268,6 +268,27 @@ def test_a_server_that_is_replaced_is_come_back_to_quietly(
 
 
 @pytest.mark.any_runtime
+def test_a_question_that_is_stopped_before_the_server_has_it_is_not_sent_later(
+    start_server: StartServer, open_page: OpenPage
+) -> None:
+    server = start_server(STORE_URL="sqlite:///var/chat.db")
+    page = open_page(server.url, transport="socket").page
+    ask(page, "[[demo echo]] before")
+    finished(page)
+    server.stop()
+    ask(page, "[[demo echo]] after")
+    page.get_by_role("button", name="Stop").click()
+    note = page.locator(".question .note.problem")
+    expect(note).to_contain_text("Not sent.", timeout=60_000)
+    server.restart()
+    clients.ask(server, "[[demo echo]] meanwhile", session_id="another").all()
+    assert said(server, session_id(page)) == ["before"]
+    note.get_by_role("button", name="Try again").click()
+    expect(finished(page)).to_contain_text("after")
+    assert said(server, session_id(page)) == ["before", "after"]
+
+
+@pytest.mark.any_runtime
 def test_a_refusal_that_names_a_running_answer_does_not_end_it(
     share_server: StartServer, open_page: OpenPage
 ) -> None:
